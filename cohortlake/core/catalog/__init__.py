@@ -1,0 +1,100 @@
+"""The catalog: every declaration of a project, read and checked once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cohortlake.core.catalog.cohort import Cohort
+from cohortlake.core.catalog.mapping import CodeMap, Mapping
+from cohortlake.core.catalog.resource import Node, ResourceColumns, resource_tree
+from cohortlake.core.catalog.silo import Feed, Silo
+from cohortlake.core.catalog.source import load
+from cohortlake.core.catalog.table import Table
+from cohortlake.core.errors import CatalogError
+from cohortlake.core.fhir.definitions import resource_types
+
+__all__ = ["Catalog", "CodeMap", "Cohort", "Feed", "Mapping", "Node", "Silo", "Table", "load_catalog"]
+
+PROJECT_CATALOG = Path(__file__).parent.parent.parent.parent / "catalog"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Declarations by name. `mappings` and `maps` are by silo, then by name; `resources` are typed trees."""
+
+    folder: Path
+    silos: dict[str, Silo]
+    mappings: dict[str, dict[str, Mapping]]
+    maps: dict[str, dict[str, CodeMap]]
+    resources: dict[str, Node]
+    tables: dict[str, Table]
+    cohorts: dict[str, Cohort]
+    views: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def _each(folder: Path, pattern: str) -> dict[str, Path]:
+    """Declarations by name: a folder's for `*/x.yaml`, a file's stem for `*.yaml`; `_` hides one."""
+    found = sorted(folder.glob(pattern))
+    named = {(path.parent.name if "/" in pattern else path.stem): path for path in found}
+    return {name: path for name, path in named.items() if not name.startswith("_")}
+
+
+def _resource(path: Path) -> Node:
+    declared = load(path, ResourceColumns, name=path.stem)
+    if declared.name not in resource_types():
+        raise CatalogError(f"{path}:1: {declared.name!r} is not an R4 resource type")
+    try:
+        return resource_tree(declared.name, declared.elements)
+    except ValueError as error:
+        raise CatalogError(f"{path}:1: {error}") from error
+
+
+def _check_mapping(path: Path, mapping: Mapping, silo: Silo, resources: dict[str, Node]) -> None:
+    if mapping.resource not in resources:
+        raise CatalogError(f"{path}:1: resource {mapping.resource!r} is not declared in catalog/resources")
+    for feed in (mapping.feed, *(child.feed for child in mapping.children.values())):
+        if feed not in silo.feeds:
+            raise CatalogError(f"{path}:1: feed {feed!r} is not one of {silo.name}'s: {', '.join(silo.feeds)}")
+
+
+def load_catalog(folder: Path | None = None) -> Catalog:
+    """Read a catalog folder (the project's own by default). Raises CatalogError for what is wrong in it."""
+    folder = folder or PROJECT_CATALOG
+    if not folder.is_dir():
+        raise CatalogError(f"{folder}: there is no catalog folder here", "Name one with --catalog.")
+    resources = {name: _resource(path) for name, path in _each(folder / "resources", "*.yaml").items()}
+    silos: dict[str, Silo] = {}
+    mappings: dict[str, dict[str, Mapping]] = {}
+    maps: dict[str, dict[str, CodeMap]] = {}
+    for name, path in _each(folder / "silos", "*/silo.yaml").items():
+        silo = load(path, Silo, name=name)
+        for feed_name, feed in silo.feeds.items():
+            if feed.resource and feed.resource not in resources:
+                raise CatalogError(
+                    f"{path}:1: feed {feed_name} holds {feed.resource}, which catalog/resources does not declare",
+                    f"Add catalog/resources/{feed.resource}.yaml with the elements to type.",
+                )
+        silos[name] = silo
+        found = {n: load(p, Mapping, name=n) for n, p in _each(path.parent / "mappings", "*.yaml").items()}
+        for mapping_name, mapping in found.items():
+            _check_mapping(path.parent / "mappings" / f"{mapping_name}.yaml", mapping, silo, resources)
+        mappings[name] = found
+        maps[name] = {n: load(p, CodeMap, name=n) for n, p in _each(path.parent / "maps", "*.yaml").items()}
+    tables = {n: load(p, Table, name=n) for n, p in _each(folder / "tables", "*/table.yaml").items()}
+    views = {name: _read_view(folder / "tables" / name / "view.json") for name, t in tables.items() if t.is_view}
+    cohorts = {n: load(p, Cohort, name=n) for n, p in _each(folder / "cohorts", "*/cohort.yaml").items()}
+    return Catalog(folder, silos, mappings, maps, resources, tables, cohorts, views)
+
+
+def _read_view(path: Path) -> dict[str, Any]:
+    reader: Callable[[str], dict[str, Any]] = json.loads
+    try:
+        return reader(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CatalogError(f"{path}: there is no such file", "Or set `from: sql` in table.yaml.") from error
+    except json.JSONDecodeError as error:
+        raise CatalogError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error

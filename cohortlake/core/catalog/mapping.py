@@ -1,0 +1,60 @@
+"""How rows of a tabular silo become FHIR: a template of the resource, with SQL expressions at its leaves.
+
+In `elements` a string that starts with `=` is a Spark SQL expression over the feed's columns; any other scalar is a
+constant. `=EXPRESSION | map.field` looks the value up in a code map. An object whose expressions are all null is left
+out, constants or not, and so is an empty list. `$each: lines` repeats an object over a declared `children` list, whose
+columns are `line.COLUMN` and whose place, from 0, is `position`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from cohortlake.core.catalog.source import Declaration
+
+
+class Children(Declaration):
+    """Rows of another feed that belong to a row: `on` names its column that holds the row's `key` expression."""
+
+    feed: str
+    on: str
+    key: str
+    where: str = "true"
+    order: list[str]
+
+
+class Mapping(Declaration):
+    """One resource type made from one feed; `id` is the SQL expression of the resource's id."""
+
+    name: str
+    resource: str
+    feed: Annotated[str, Field(alias="from")]
+    id: str
+    where: str = "true"
+    children: dict[str, Children] = {}
+    elements: dict[str, Any]
+
+
+class Target(Declaration):
+    """What a source code means."""
+
+    code: str
+    display: str | None = None
+    system: str | None = None
+
+
+class CodeMap(Declaration):
+    """A concept map: source codes to targets. A code that it lacks is kept, flagged in `_unmapped` and counted.
+
+    `unmapped` says what stands in the element for such a code: a fixed target, or (default) the source code itself
+    under `source`.
+    """
+
+    name: str
+    source: str
+    target: str | None = None
+    version: str
+    codes: dict[str, Target]
+    unmapped: Target | None = None

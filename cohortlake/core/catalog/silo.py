@@ -1,0 +1,108 @@
+"""A silo's data-collection protocol: what engineers and clinical informaticists agree on before data flow."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from cohortlake.core.catalog.source import Declaration
+from cohortlake.core.fhir.definitions import resource_types
+
+Severity = Literal["fail", "quarantine", "warn"]
+
+
+class Protocol(Declaration):
+    """The agreement itself. Without `signed_off` a silo does not run unless forced."""
+
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$", description="semantic version of the protocol")]
+    signed_off: datetime.date | None = None
+    signed_by: list[str] = Field(default=[], description="roles, not people")
+    review_by: datetime.date | None = None
+
+
+class Freshness(Declaration):
+    """How old the newest record may be at a run, in days."""
+
+    max_age_days: Annotated[int, Field(gt=0)]
+    severity: Severity = "warn"
+
+
+class Volume(Declaration):
+    """How many rows a delivery of a feed may hold, and how far below the last one it may fall, in percent."""
+
+    min_rows: Annotated[int, Field(ge=0)] = 0
+    max_drop_percent: Annotated[float, Field(ge=0, le=100)] = 90.0
+    severity: Severity = "warn"
+
+
+class Feed(Declaration):
+    """One kind of file: its name patterns, its key, and what every record must and should hold.
+
+    `required` elements (FHIR) or columns (CSV) hold for each record: a record without one is quarantined. `expected`
+    ones are counted where they are missing. `value_sets` gives the codes allowed in an element or a column.
+    """
+
+    files: list[str] = []
+    resource: str | None = None
+    key: list[str] = ["id"]
+    columns: list[str] = []
+    optional_columns: list[str] = []
+    required: list[str] = []
+    expected: list[str] = []
+    value_sets: dict[str, list[str]] = {}
+    volume: Volume = Volume()
+
+    @model_validator(mode="after")
+    def _resource_is_known(self) -> Feed:
+        if self.resource is not None and self.resource not in resource_types():
+            raise ValueError(f"resource must be an R4 resource type; {self.resource!r} is not one")
+        return self
+
+
+class Silo(Declaration):
+    """A silo: who answers for it, why it may be used, how it arrives, and how it becomes FHIR."""
+
+    name: str
+    title: str
+    owner: Annotated[str, Field(description="the role that answers for the data at the source")]
+    steward: Annotated[str, Field(description="the role that answers for it here")]
+    protocol: Protocol
+    purpose: str
+    legal_basis: str
+    format: Literal["fhir_ndjson", "csv"]
+    folder: Annotated[str, Field(description="the silo's folder under the data folder")]
+    max_record_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
+    freshness: Freshness
+    feeds: Annotated[dict[str, Feed], Field(min_length=1)]
+    quirks: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fhir_feeds_name_their_resource(cls, content: Any) -> Any:
+        """A FHIR feed is named after its resource type, and its files after the feed, unless it says otherwise."""
+        if isinstance(content, dict) and isinstance(content.get("feeds"), dict):
+            suffix = {"fhir_ndjson": "ndjson", "csv": "csv"}.get(str(content.get("format")), "*")
+            feeds = {}
+            for name, feed in content["feeds"].items():
+                filled = dict(feed) if isinstance(feed, dict) else ({} if feed is None else feed)
+                if isinstance(filled, dict):
+                    filled.setdefault("files", [f"{name}.{suffix}*", f"{name}.*.{suffix}*"])
+                    if content.get("format") == "fhir_ndjson":
+                        filled.setdefault("resource", name)
+                feeds[name] = filled
+            content = {**content, "feeds": feeds}
+        return content
+
+    @model_validator(mode="after")
+    def _csv_feeds_have_columns(self) -> Silo:
+        if self.format == "csv":
+            for name, feed in self.feeds.items():
+                if not feed.columns:
+                    raise ValueError(f"feeds.{name}.columns must list the columns of the extract")
+        return self
+
+    @property
+    def is_signed(self) -> bool:
+        return self.protocol.signed_off is not None and bool(self.protocol.signed_by)

@@ -1,0 +1,115 @@
+"""Reading a declaration: YAML to a pydantic model, with errors that name file, line and what is expected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cohortlake.core.errors import CatalogError
+
+Location = tuple[str | int, ...]
+Model = TypeVar("Model", bound="Declaration")
+
+
+class Declaration(BaseModel):
+    """Base of what a catalog declares: frozen, and a key that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _lines(node: yaml.Node, at: Location = ()) -> Iterable[tuple[Location, int]]:
+    yield at, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*at, key.value), key.start_mark.line + 1
+            for found in _lines(value, (*at, key.value)):
+                if found[0] != (*at, key.value):
+                    yield found
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _lines(value, (*at, index))
+
+
+def _duplicates(node: yaml.Node) -> Iterable[tuple[str, int]]:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key.value, key.start_mark.line + 1
+            seen.add(key.value)
+            yield from _duplicates(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _duplicates(value)
+
+
+def read_yaml(path: Path) -> tuple[Any, dict[Location, int]]:
+    """The content of a YAML file, and the line of each place in it. Raises CatalogError where it is not YAML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except FileNotFoundError as error:
+        raise CatalogError(f"{path}: there is no such file") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise CatalogError(f"{path}:{line}: not YAML: {error.problem}") from error
+    if node is None:
+        raise CatalogError(f"{path}:1: the file is empty")
+    for key, line in _duplicates(node):
+        raise CatalogError(f"{path}:{line}: the key {key!r} stands here a second time")
+    return content, dict(_lines(node))
+
+
+def _line(lines: dict[Location, int], at: Location) -> int:
+    """The line of a place, or of the nearest place around it."""
+    while at and at not in lines:
+        at = at[:-1]
+    return lines.get(at, 1)
+
+
+def _say(error: Any, allowed: Iterable[str]) -> str:
+    place = ".".join(str(part) for part in error["loc"]) or "the file"
+    kind, found = error["type"], error.get("input")
+    if kind == "missing":
+        return f"{place} is missing"
+    if kind == "extra_forbidden":
+        return f"{place} is not known here; allowed are {', '.join(sorted(allowed))}"
+    shown = found if isinstance(found, str | int | float | bool) else type(found).__name__
+    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}; found {shown!r}"
+
+
+def _allowed(model: type[BaseModel], at: Location) -> list[str]:
+    """The keys that the model allows at a place, as far as plain nesting tells."""
+    current: Any = model
+    for part in at[:-1]:
+        fields = getattr(current, "model_fields", {})
+        annotation = fields[part].annotation if part in fields else None
+        for candidate in (annotation, *getattr(annotation, "__args__", ())):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                current = candidate
+    return list(getattr(current, "model_fields", {}))
+
+
+def load(path: Path, model: type[Model], **given: Any) -> Model:
+    """Read `path` as a `model`; `given` fills fields that the file's place says (the silo's name is its folder's).
+
+    Raises CatalogError, every problem on a line of its own: `file:line: what was found, what is expected`.
+    """
+    content, lines = read_yaml(path)
+    if not isinstance(content, dict):
+        raise CatalogError(f"{path}:1: expected keys and values, found a {type(content).__name__}")
+    try:
+        return model.model_validate({**content, **given})
+    except ValidationError as error:
+        problems = [
+            f"{path}:{_line(lines, found['loc'])}: {_say(found, _allowed(model, found['loc']))}"
+            for found in json.loads(error.json(include_url=False, include_context=False))
+            for found in [{**found, "loc": tuple(found["loc"])}]
+        ]
+        raise CatalogError("\n".join(problems), "Mend the declaration; `cohortlake plan` checks it again.") from error

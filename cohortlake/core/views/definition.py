@@ -1,0 +1,163 @@
+"""A SQL on FHIR v2 ViewDefinition as it stands in JSON: read, and checked for its form.
+
+Source: https://build.fhir.org/ig/HL7/sql-on-fhir/en/StructureDefinition-ViewDefinition.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from cohortlake.core.errors import ViewError
+from cohortlake.core.fhir.definitions import resource_types
+from cohortlake.core.views.types import CONSTANT_TYPES
+
+# What a ViewDefinition inherits from FHIR's CanonicalResource: documentation, without effect on the rows.
+METADATA = frozenset(
+    "resourceType id meta implicitRules language text extension url identifier version versionAlgorithmString "
+    "versionAlgorithmCoding title status experimental date publisher contact description useContext jurisdiction "
+    "purpose copyright copyrightLabel approvalDate lastReviewDate effectivePeriod topic author editor reviewer "
+    "endorser relatedArtifact profile fhirVersion".split()
+)
+HINT = "Mend the ViewDefinition at that path."
+
+SqlName = Annotated[StrictStr, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Path = Annotated[StrictStr, Field(min_length=1)]
+
+
+class Element(BaseModel):
+    """Base of a view's parts: frozen, and an element that the specification does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_every_element(cls, content: Any) -> Any:
+        if isinstance(content, Mapping):
+            allowed = [field.alias or name for name, field in cls.model_fields.items()]
+            for name in content:
+                if name not in allowed and name not in cls.ignored():
+                    _refuse(repr(name), ", ".join(sorted(allowed)))
+        return content
+
+    @classmethod
+    def ignored(cls) -> frozenset[str]:
+        return frozenset(("id", "extension"))
+
+
+class Tag(Element):
+    """A hint to an implementation; `ansi/type` names the SQL type of the column."""
+
+    name: StrictStr
+    value: StrictStr
+
+
+class Column(Element):
+    name: SqlName
+    path: Path
+    type: StrictStr | None = None
+    collection: StrictBool = False
+    description: StrictStr | None = None
+    tag: tuple[Tag, ...] = ()
+
+
+class Select(Element):
+    """Columns, nested selects and a union, for the focus or for each item of an iteration."""
+
+    column: tuple[Column, ...] = ()
+    select: tuple[Select, ...] = ()
+    union_all: Annotated[tuple[Select, ...], Field(alias="unionAll")] = ()
+    for_each: Annotated[Path | None, Field(alias="forEach")] = None
+    for_each_or_null: Annotated[Path | None, Field(alias="forEachOrNull")] = None
+    repeat: tuple[Path, ...] = ()
+
+    @model_validator(mode="after")
+    def _iterates_once_and_selects_something(self) -> Select:
+        given = {"forEach": self.for_each, "forEachOrNull": self.for_each_or_null, "repeat": self.repeat}
+        iterations = [name for name, value in given.items() if value]
+        if len(iterations) > 1:
+            _refuse(" and ".join(iterations), "at most one of forEach, forEachOrNull, repeat")
+        if not (self.column or self.select or self.union_all):
+            _refuse("a select without content", "one with column, select or unionAll")
+        return self
+
+
+class Constant(Element):
+    """A value for `%name`: `type` is the FHIR type that the JSON name says (`valueCode`), `value` a JSON scalar."""
+
+    name: SqlName
+    type: StrictStr
+    value: Any
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_every_element(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping):
+            return content
+        given = [name for name in content if name != "name" and name not in cls.ignored()]
+        if len(given) != 1 or given[0] not in CONSTANT_TYPES:
+            _refuse(", ".join(map(repr, given)) or "no value", f"one of {', '.join(sorted(CONSTANT_TYPES))}")
+        fhir_type, python_types = CONSTANT_TYPES[given[0]]
+        value = content[given[0]]
+        # bool is a subclass of int, so the exact type is asked for.
+        if type(value) not in python_types:
+            _refuse(f"{given[0]} {value!r}", f"a JSON {' or '.join(t.__name__ for t in python_types)}")
+        return {"name": content.get("name"), "type": fhir_type, "value": value}
+
+
+class Where(Element):
+    path: Path
+    description: StrictStr | None = None
+
+
+class View(Element):
+    """A ViewDefinition: one resource type, and the rows that each of its resources gives."""
+
+    resource: StrictStr
+    select: Annotated[tuple[Select, ...], Field(min_length=1)]
+    name: SqlName | None = None
+    where: tuple[Where, ...] = ()
+    constant: tuple[Constant, ...] = ()
+
+    @model_validator(mode="after")
+    def _resource_is_known(self) -> View:
+        if self.resource not in resource_types():
+            _refuse(f"resource {self.resource!r}", "a resource type of FHIR R4, such as Patient")
+        return self
+
+    @classmethod
+    def ignored(cls) -> frozenset[str]:
+        return METADATA
+
+
+def parse_view(content: Mapping[str, Any]) -> View:
+    """Read a ViewDefinition's JSON. Raises ViewError, every problem on a line of its own, for a wrong form."""
+    try:
+        return View.model_validate(content)
+    except ValidationError as error:
+        raise ViewError("\n".join(_say(problem) for problem in error.errors()), HINT) from error
+
+
+def refusal(at: str, found: str, allowed: str) -> ViewError:
+    """The error for what stands at a place of a view."""
+    return ViewError(f"{at}: found {found}; allowed: {allowed}", HINT)
+
+
+def _refuse(found: str, allowed: str) -> NoReturn:
+    raise PydanticCustomError("view", "found {found}; allowed: {allowed}", {"found": found, "allowed": allowed})
+
+
+def _say(problem: ErrorDetails) -> str:
+    place = ""
+    for part in problem["loc"]:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}"
+    place = place.lstrip(".") or "the view"
+    if problem["type"] == "view":
+        return f"{place}: {problem['msg']}"
+    if problem["type"] == "missing":
+        return f"{place}: found nothing; allowed: a value, for it is required"
+    expected = problem["msg"].removeprefix("Input should be ").removeprefix("String should ")
+    return f"{place}: found {str(problem['input'])[:80]!r}; allowed: {expected}"

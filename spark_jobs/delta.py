@@ -1,0 +1,280 @@
+"""The only writer of tables.
+
+Data files are written first, invisible, under the table's folder (`Part`s; by Spark or by a job's own workers), and
+made visible by one commit to the Delta log, which is atomic: so a batch can be audited before it is published, without
+being written twice, and a run that is killed leaves nothing half-done. Files that no commit names are removed by VACUUM.
+Rows that replace live ones go through Spark's MERGE.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.transaction import AddAction
+
+from cohortlake.core.errors import CatalogError
+from cohortlake.core.lake import write_error
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+COMPRESSION = {"compression": "zstd", "compression_level": 1}
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Part:
+    """A data file that may become part of a table: its path below the table's folder, rows, bytes."""
+
+    path: str
+    rows: int
+    bytes: int
+    partition: dict[str, str | None] = field(default_factory=dict)
+    minimum: dict[str, Any] = field(default_factory=dict)
+    maximum: dict[str, Any] = field(default_factory=dict)
+
+
+def part_path(partition: Mapping[str, str | None]) -> str:
+    """A new part's path below its table's folder."""
+    folder = "".join(f"{key}={value}/" for key, value in partition.items())
+    return f"{folder}part-{uuid.uuid4().hex}.parquet"
+
+
+def write_part(table: Path, data: pa.Table, partition: dict[str, str | None]) -> Part:
+    """Write a part; no reader sees it before `commit`. Raises OSError where the disk does not take it."""
+    name = part_path(partition)
+    path = table / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(data, path, write_statistics=False, **COMPRESSION)
+    return Part(name, data.num_rows, path.stat().st_size, partition)
+
+
+def write_spark_parts(frame: DataFrame, table: Path, partition: dict[str, str | None]) -> list[Part]:
+    """Write a frame as parts with Spark; no reader sees them before `commit`."""
+    folder = "".join(f"{key}={value}/" for key, value in partition.items()) + f"batch-{uuid.uuid4().hex}"
+    frame.write.parquet(str(table / folder))
+    parts = []
+    for path in sorted((table / folder).glob("*.parquet")):
+        rows = pq.read_metadata(path).num_rows
+        if rows:
+            parts.append(Part(f"{folder}/{path.name}", rows, path.stat().st_size, partition))
+    return parts
+
+
+def exists(table: Path) -> bool:
+    return (table / "_delta_log").is_dir() and DeltaTable.is_deltatable(str(table))
+
+
+def version(table: Path) -> int:
+    """The table's newest version, or -1 where there is no table."""
+    return int(DeltaTable(str(table)).version()) if exists(table) else -1
+
+
+def create(
+    table: Path,
+    schema: pa.Schema,
+    *,
+    description: str = "",
+    partition_by: Sequence[str] = (),
+    privacy: Mapping[str, str] | None = None,
+    properties: Mapping[str, str] | None = None,
+) -> DeltaTable:
+    """Create the table if there is none. Tables outside the phi and ops zones need a privacy class for each column.
+
+    Raises CatalogError for a column without a class, or an identifier, there; LakeWriteError where the disk refuses.
+    """
+    zone = table.parts[-3:] and next((part for part in table.parts if part in ("phi", "research", "ops")), "")
+    if zone == "research":
+        classes = privacy or {}
+        for name in schema.names:
+            if classes.get(name, "identifier") == "identifier":
+                raise CatalogError(
+                    f"{table.name}.{name} is {'an identifier' if name in classes else 'not classified'}: "
+                    "it cannot be written outside the phi zone",
+                    "Give the column a privacy class in the table's declaration, or leave it out.",
+                )
+    if exists(table):
+        return DeltaTable(str(table))
+    try:
+        return DeltaTable.create(
+            str(table),
+            schema=schema,
+            mode="ignore",
+            partition_by=list(partition_by),
+            description=description,
+            configuration=dict(properties or {}),
+        )
+    except OSError as error:
+        raise write_error(error, table) from error
+
+
+def _action(table: Path, part: Part) -> AddAction:
+    stats = {"numRecords": part.rows, "minValues": part.minimum, "maxValues": part.maximum, "nullCount": {}}
+    return AddAction(part.path, part.bytes, part.partition, int(time.time() * 1000), True, json.dumps(stats))
+
+
+def commit(
+    table: Path,
+    parts: Iterable[Part],
+    *,
+    mode: str = "append",
+    application: tuple[str, int] | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> int:
+    """Make parts visible in one commit, adding to or (`overwrite`) replacing what is live; gives the new version.
+
+    With `application` (a name and a number that only grows) a second call with the same number does nothing.
+    """
+    for attempt in range(ATTEMPTS):
+        live = DeltaTable(str(table))
+        if application and (live.transaction_version(application[0]) or -1) >= application[1]:
+            return int(live.version())
+        properties = CommitProperties(
+            custom_metadata=dict(facts or {}),
+            app_transactions=[Transaction(*application)] if application else None,
+        )
+        partition_by = live.metadata().partition_columns
+        try:
+            live.create_write_transaction(
+                [_action(table, part) for part in parts],
+                mode,
+                live.schema(),
+                partition_by,
+                commit_properties=properties,
+            )
+            return int(DeltaTable(str(table)).version())
+        except CommitFailedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(0.2 * 2**attempt)
+        except OSError as error:
+            raise write_error(error, table) from error
+    raise AssertionError("unreachable")
+
+
+def applied(table: Path, application: str) -> int:
+    """The highest number committed under an application name, or -1."""
+    if not exists(table):
+        return -1
+    found = DeltaTable(str(table)).transaction_version(application)
+    return -1 if found is None else int(found)
+
+
+def commit_facts(table: Path, application: str, number: int) -> dict[str, Any]:
+    """The facts stored with the commit that applied `number`, or {} where history no longer has it."""
+    for entry in DeltaTable(str(table)).history():
+        if entry.get("batch") == f"{application}:{number}":
+            return dict(entry)
+    return {}
+
+
+def read(spark: SparkSession, table: Path, at: int | None = None) -> DataFrame:
+    """The live rows, or those of version `at`."""
+    reader = spark.read.format("delta")
+    return (reader.option("versionAsOf", at) if at is not None else reader).load(str(table))
+
+
+def read_parts(spark: SparkSession, table: Path, parts: Sequence[Part], schema: Any) -> DataFrame:
+    """The rows of parts that are not committed yet, their partition's values as columns."""
+    from pyspark.sql import functions as F
+
+    frame = spark.read.schema(schema).parquet(*[str(table / part.path) for part in parts])
+    for name, value in parts[0].partition.items():
+        frame = frame.withColumn(name, F.lit(value))
+    return frame
+
+
+def merge(
+    spark: SparkSession, table: Path, source: DataFrame, *, on: str, newer: str, facts: Mapping[str, str]
+) -> dict[str, int]:
+    """MERGE `source` (as s) into the table (as t): update where `newer`, insert where absent.
+
+    Gives the rows inserted and updated, from the commit's own metrics.
+    """
+    view = f"source_{uuid.uuid4().hex}"
+    source.createOrReplaceTempView(view)
+    spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", json.dumps(dict(facts)))
+    try:
+        spark.sql(
+            f"MERGE INTO delta.`{table}` t USING {view} s ON {on} "
+            f"WHEN MATCHED AND {newer} THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+        )
+    finally:
+        spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
+        spark.catalog.dropTempView(view)
+    metrics = DeltaTable(str(table)).history(1)[0].get("operationMetrics", {})
+    return {
+        "inserted": int(metrics.get("numTargetRowsInserted", 0)),
+        "updated": int(metrics.get("numTargetRowsUpdated", 0)),
+    }
+
+
+def replace_rows(table: Path, data: pa.Table, where: str) -> None:
+    """Replace the rows that match `where` by `data`, atomically; for the small tables of the books."""
+    for attempt in range(ATTEMPTS):
+        try:
+            if not exists(table):
+                DeltaTable.create(str(table), schema=data.schema, mode="ignore")
+            write_deltalake(str(table), data, mode="overwrite", predicate=where)
+            return
+        except CommitFailedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(0.2 * 2**attempt)
+        except OSError as error:
+            raise write_error(error, table) from error
+
+
+def rows(table: Path, columns: list[str] | None = None, filters: Any = None) -> pa.Table | None:
+    """A small table's live rows without Spark, or None where there is no table."""
+    try:
+        return DeltaTable(str(table)).to_pyarrow_table(columns=columns, filters=filters)
+    except TableNotFoundError:
+        return None
+
+
+@dataclass
+class Staged:
+    """What a batch brings to one table: parts that wait for the gate. `dropped` is what the gate took out."""
+
+    table: str
+    parts: list[Part]
+    rows: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def write_staged(folder: Path, staged: Staged) -> None:
+    """Keep a table's staging on disk; a whole file or none."""
+    write_json(folder / f"{staged.table}.json", asdict(staged))
+
+
+def read_staged(folder: Path) -> dict[str, Staged]:
+    """The staged tables of a scope, by table."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        if not path.name.startswith("_"):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            parts = [Part(**part) for part in content.pop("parts")]
+            found[content["table"]] = Staged(parts=parts, **content)
+    return found
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file so that a reader sees the old one or the new one, whole."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        fresh.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise write_error(error, path) from error

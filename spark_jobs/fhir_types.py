@@ -1,0 +1,66 @@
+"""Silver's types: a resource tree as Arrow types (readers) and Spark types (jobs), and the lake's own columns.
+
+FHIR decimals are DECIMAL(38,18); dates and times stay text, since FHIR allows partial ones.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
+
+from cohortlake.core.catalog.resource import Node
+
+DECIMAL = pa.decimal128(38, 18)
+ARROW = {
+    "boolean": pa.bool_(),
+    "integer": pa.int32(),
+    "positiveInt": pa.int32(),
+    "unsignedInt": pa.int32(),
+    "decimal": DECIMAL,
+}
+SQL = {"boolean": "BOOLEAN", "integer": "INT", "positiveInt": "INT", "unsignedInt": "INT", "decimal": "DECIMAL(38,18)"}
+
+UNMAPPED = pa.list_(pa.struct([("map", pa.string()), ("code", pa.string())]))
+# Every silver row carries where it came from, which version of the record it is, and the codes that no map knew.
+LAKE_FIELDS = [
+    pa.field("_version", pa.string()),
+    pa.field("_file_hash", pa.string()),
+    pa.field("_offset", pa.int64()),
+    pa.field("_unmapped", UNMAPPED),
+]
+LAKE_COLUMNS = [field.name for field in LAKE_FIELDS]
+PARTITION = "silo"
+
+
+def arrow_type(node: Node) -> pa.DataType:
+    """The Arrow type of an element, a list type where it repeats."""
+    if node.children:
+        inner = pa.struct([pa.field(child.name, arrow_type(child)) for child in node.children.values()])
+    else:
+        inner = ARROW.get(node.type, pa.string())
+    return pa.list_(inner) if node.is_list else inner
+
+
+def sql_type(node: Node) -> str:
+    """The Spark SQL type of an element."""
+    if node.children:
+        inner = "STRUCT<" + ", ".join(f"`{c.name}`: {sql_type(c)}" for c in node.children.values()) + ">"
+    else:
+        inner = SQL.get(node.type, "STRING")
+    return f"ARRAY<{inner}>" if node.is_list else inner
+
+
+def fhir_schema(tree: Node) -> pa.Schema:
+    """The resource's own columns, as Arrow."""
+    return pa.schema([pa.field(child.name, arrow_type(child)) for child in tree.children.values()])
+
+
+def silver_schema(tree: Node) -> pa.Schema:
+    """A silver table's columns: the resource's, the lake's, and the partition."""
+    return pa.schema([*fhir_schema(tree), *LAKE_FIELDS, pa.field(PARTITION, pa.string())])
+
+
+def spark_schema(tree: Node) -> StructType:
+    """The resource's own columns, as Spark's."""
+    return from_arrow_schema(fhir_schema(tree))

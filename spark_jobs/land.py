@@ -1,0 +1,218 @@
+"""land: keep every record as it came. Files to bronze, one Delta table a silo, in one commit a batch.
+
+A file is known by its content's hash: what was landed is not landed twice, under whatever name. A file that cannot be
+taken as a whole (truncated gzip, another encoding, a CSV without a declared column) goes to quarantine with a copy.
+"""
+
+from __future__ import annotations
+
+import datetime
+import fnmatch
+import hashlib
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from cohortlake.core.catalog import Silo
+from cohortlake.core.errors import SourceError, UnsignedProtocolError
+from cohortlake.core.lake import Lake
+from spark_jobs import delta, quarantine
+from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.land_file import CHANGED, SCHEMA, land_file
+from spark_jobs.parallel import Unit, run_units
+
+# Larger plain NDJSON files are read by several tasks.
+SPLIT = 128 * 1024 * 1024
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _feed_of(silo: Silo, name: str) -> str | None:
+    for feed, declared in silo.feeds.items():
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in declared.files):
+            return feed
+    return None
+
+
+def source_files(silo: Silo, data: Path) -> list[Unit]:
+    """The silo's files with feed, size, time and hash; hidden ones are not the source's. Raises SourceError."""
+    folder = data / silo.folder
+    if not folder.is_dir():
+        raise SourceError(
+            f"silo {silo.name}: there is no folder {folder}",
+            f"Put the silo's files there, or give the folder that holds {silo.folder}/ with --data.",
+        )
+    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith((".", "_"))]
+    try:
+        with ThreadPoolExecutor() as pool:
+            hashes = list(pool.map(_hash, paths))
+    except OSError as error:
+        raise SourceError(f"silo {silo.name}: cannot read {error.filename}: {error.strerror}") from error
+    files = []
+    for path, digest in zip(paths, hashes, strict=True):
+        stat = path.stat()
+        modified = datetime.datetime.fromtimestamp(int(stat.st_mtime), datetime.UTC).isoformat()
+        file = str(path.relative_to(folder))
+        files.append(
+            {"path": str(path), "file": file, "file_hash": digest, "bytes": stat.st_size, "modified": modified}
+            | {"feed": _feed_of(silo, path.name), "stat": [stat.st_size, stat.st_mtime_ns]}
+        )
+    return files
+
+
+def _known_hashes(lake: Lake, silo: str) -> set[str]:
+    """Files that are in bronze, and files in quarantine that no replay asks for."""
+    table = lake.bronze(silo)
+    known = set()
+    if delta.exists(table):
+        # A part holds records of one file, so its statistics name the file: no data is read.
+        known = set(pa.table(DeltaTable(str(table)).get_add_actions(flatten=True))["min.file_hash"].to_pylist())
+    for row in quarantine.held(lake, silo, quarantine.OPEN):
+        if row["offset"] == quarantine.WHOLE_FILE:
+            known.add(row["file_hash"])
+    return known
+
+
+def _units(files: list[Unit], silo: Silo) -> list[Unit]:
+    """Tasks for Spark, largest first."""
+    units = []
+    for file in files:
+        is_zipped = Path(file["path"]).open("rb").read(2) == b"\x1f\x8b"
+        size = file["bytes"]
+        if silo.format == "csv" or is_zipped or size <= SPLIT:
+            units.append({**file, "range": None})
+        else:
+            units += [{**file, "range": [at, min(at + SPLIT, size)]} for at in range(0, size, SPLIT)]
+    return sorted(units, key=lambda unit: -min(unit["bytes"], SPLIT))
+
+
+def _hold_file(ctx: Context, file: Unit, reason: str, batch: str) -> dict[str, Any]:
+    """A whole file into quarantine, with a copy of its bytes."""
+    copy = ctx.lake.quarantined_files / file["file_hash"]
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    if not copy.exists():
+        fresh = copy.with_suffix(".part")
+        shutil.copyfile(file["path"], fresh)
+        fresh.replace(copy)
+    return _held(ctx, file, batch, quarantine.WHOLE_FILE, reason)
+
+
+def _held(
+    ctx: Context, file: Unit, batch: str, offset: int, reason: str, payload: bytes | None = None
+) -> dict[str, Any]:
+    short, _, detail = reason.partition(":")
+    return {
+        "silo": ctx.scope, "step": "land", "batch": batch, "run_id": ctx.run_id, "feed": file["feed"] or "",
+        "resource_type": "", "resource_id": None, "file": file["file"], "file_hash": file["file_hash"],
+        "offset": offset, "reasons": [f"land: {short}"], "detail": detail.strip() or None, "payload": payload,
+    }  # fmt: skip
+
+
+def _rejected_rows(ctx: Context, file: Unit, batch: str, folder: Path) -> list[dict[str, Any]]:
+    rows = [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+    return [_held(ctx, file, batch, row["offset"], row["reason"], row["payload"]) for row in rows]
+
+
+def check_signed(silo: Silo, force: bool) -> None:
+    """Raises UnsignedProtocolError for a protocol that nobody signed, unless forced."""
+    if not silo.is_signed and not force:
+        raise UnsignedProtocolError(
+            f"silo {silo.name}: its protocol {silo.protocol.version} is not signed off",
+            f"Have it signed (protocol.signed_off and signed_by in catalog/silos/{silo.name}/silo.yaml), or run with --force.",
+        )
+
+
+def run(ctx: Context) -> StepResult:
+    """Land the silo's new files. Books: records in = in bronze + quarantined; a file taken as a whole counts as one."""
+    silo = ctx.catalog.silos[ctx.scope]
+    check_signed(silo, ctx.force)
+    files = source_files(silo, ctx.data)
+    known = _known_hashes(ctx.lake, silo.name)
+    new, again = [], []
+    for file in files:
+        (again if file["file_hash"] in known else new).append(file)
+        known.add(file["file_hash"])
+    facts: dict[str, Any] = {"files": len(files), "files_known": len(again), "files_new": len(new), "bytes": 0}
+    if not new:
+        return StepResult([], facts)
+
+    table = ctx.lake.bronze(silo.name)
+    delta.create(
+        table, SCHEMA, description=f"{silo.title}: every record as it came", properties={"delta.appendOnly": "true"}
+    )
+    number = delta.version(table) + 1
+    batch = f"{silo.name}-{number:06d}"
+    claimed = [file for file in new if file["feed"]]
+    staging = ctx.lake.staging("phi", silo.name)
+    shutil.rmtree(staging / "land", ignore_errors=True)
+    now = datetime.datetime.now(datetime.UTC).isoformat()
+    units = [
+        {
+            **unit, "silo": silo.name, "format": silo.format, "table": str(table), "batch": batch, "landed_at": now,
+            "columns": silo.feeds[unit["feed"]].columns, "optional_columns": silo.feeds[unit["feed"]].optional_columns,
+            "max_record_bytes": silo.max_record_bytes, "rejects": str(staging / "land/rejects" / unit["file_hash"]),
+        }
+        for unit in _units(claimed, silo)
+    ]  # fmt: skip
+    results = run_units(
+        ctx.spark, units, land_file, marks=staging / "land/marks",
+        progress=lambda done, total: ctx.progress(done, total, f"{done} of {total} files"),
+    )  # fmt: skip
+
+    failed = {
+        unit["file_hash"]: result["fail"] for unit, result in zip(units, results, strict=True) if "fail" in result
+    }
+    deferred = {digest for digest, reason in failed.items() if reason == CHANGED}
+    held = [
+        _hold_file(ctx, file, "no feed of the protocol claims this file", batch) for file in new if not file["feed"]
+    ]
+    held += [
+        _hold_file(ctx, file, failed[file["file_hash"]], batch)
+        for file in claimed
+        if file["file_hash"] in failed and file["file_hash"] not in deferred
+    ]
+    parts, feeds = [], {}
+    for unit, result in zip(units, results, strict=True):
+        if unit["file_hash"] in failed:
+            continue
+        feed = feeds.setdefault(unit["feed"], {"files": 0, "rows": 0, "quarantined": 0, "extra_columns": {}})
+        feed["rows"] += result["rows"]
+        feed["quarantined"] += result["rejected"]
+        for column in result["extra_columns"]:
+            feed["extra_columns"][column] = feed["extra_columns"].get(column, 0) + result["rows"]
+        parts += [delta.Part(**result["part"])] if result["part"] else []
+    for file in claimed:
+        if file["file_hash"] not in failed:
+            feeds[file["feed"]]["files"] += 1
+            held += _rejected_rows(ctx, file, batch, staging / "land/rejects" / file["file_hash"])
+    quarantine.hold(ctx.lake, held)
+    if parts:
+        delta.commit(table, parts, application=("land", number), facts={"batch": batch})
+    _release_replayed(ctx, {file["file_hash"] for file in claimed} - set(failed))
+    shutil.rmtree(staging / "land", ignore_errors=True)
+    books = [
+        Book(f"bronze.{name}", f["rows"] + f["quarantined"], f["rows"], f["quarantined"]) for name, f in feeds.items()
+    ]
+    whole = sum(1 for row in held if row["offset"] == quarantine.WHOLE_FILE)
+    if whole:
+        books.append(Book("files", whole, 0, whole))
+    empty = sorted(file["file"] for file in claimed if not file["bytes"])
+    facts |= {"batch": batch, "feeds": feeds, "bytes": sum(file["bytes"] for file in claimed), "empty_files": empty}
+    facts["files_deferred"] = sorted(file["file"] for file in claimed if file["file_hash"] in deferred)
+    facts["files_rejected"] = {row["file"]: row["reasons"][0] for row in held if row["offset"] == quarantine.WHOLE_FILE}
+    return StepResult(books, json.loads(json.dumps(facts)))
+
+
+def _release_replayed(ctx: Context, landed: set[str]) -> None:
+    rows = quarantine.held(ctx.lake, ctx.scope, quarantine.REPLAY)
+    ids = [r["quarantine_id"] for r in rows if r["offset"] == quarantine.WHOLE_FILE and r["file_hash"] in landed]
+    quarantine.set_status(ctx.lake, ids, quarantine.RELEASED)

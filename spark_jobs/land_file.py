@@ -1,0 +1,136 @@
+"""The task of `land`: one source file, or a range of it, to one bronze part."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cohortlake.core.readers.framing import Records, UnreadableFileError, csv_header, read_csv_records, read_records
+from spark_jobs import delta
+from spark_jobs.parallel import Unit
+
+SCHEMA = pa.schema(
+    [
+        ("silo", pa.string()),
+        ("feed", pa.string()),
+        ("file", pa.string()),
+        ("file_hash", pa.string()),
+        ("file_modified_at", pa.timestamp("us", tz="UTC")),
+        ("offset", pa.int64()),
+        ("header", pa.string()),
+        ("payload", pa.string()),
+        ("batch", pa.string()),
+        ("landed_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+REPEATED = ["silo", "feed", "file", "file_hash", "file_modified_at", "header", "batch", "landed_at"]
+CHANGED = "the file changed while it was read: it is still being written"
+
+
+def _columns(unit: Unit, header: str | None, batch: str, landed_at: str, records: Records) -> pa.Table:
+    """A bronze table of some records; what repeats is dictionary-encoded by Parquet."""
+    rows = len(records.offsets)
+    constant = {
+        "silo": unit["silo"], "feed": unit["feed"], "file": unit["file"], "file_hash": unit["file_hash"],
+        "file_modified_at": datetime.datetime.fromisoformat(unit["modified"]), "header": header, "batch": batch,
+        "landed_at": datetime.datetime.fromisoformat(landed_at),
+    }  # fmt: skip
+    made = {name: pa.repeat(pa.scalar(value, SCHEMA.field(name).type), rows) for name, value in constant.items()}
+    made |= {"offset": records.offsets, "payload": records.payload.cast(pa.string())}
+    return pa.table([made[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _split_bad(records: Records, limit: int) -> tuple[Records, list[dict[str, Any]]]:
+    """Records that bronze can hold, and those that it cannot: not UTF-8, or longer than the limit."""
+    too_long = pc.greater(pc.binary_length(records.payload), limit)
+    bad = {}
+    for index in pc.indices_nonzero(too_long).to_pylist():
+        bad[index] = f"record is longer than {limit} bytes"
+    try:
+        records.payload.cast(pa.string())
+    except pa.ArrowInvalid:
+        for index, value in enumerate(records.payload.to_pylist()):
+            try:
+                value.decode("utf-8")
+            except UnicodeDecodeError as error:
+                bad.setdefault(index, f"not UTF-8 at byte {error.start}")
+    if not bad:
+        return records, []
+    rejected = [
+        {"offset": records.offsets[i].as_py(), "reason": reason, "payload": records.payload[i].as_py()}
+        for i, reason in bad.items()
+    ]
+    keep = pa.array([i not in bad for i in range(len(records.offsets))])
+    return Records(records.offsets.filter(keep), records.payload.filter(keep)), rejected
+
+
+def _header_problem(header: str, columns: list[str], optional: list[str]) -> str | None:
+    found = csv_header(header)
+    missing = [name for name in columns if name not in found and name not in optional]
+    extra = [name for name in found if name not in columns and name not in optional]
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        return f"column stands twice: {', '.join(twice)}"
+    if missing:
+        return f"missing column: {', '.join(missing)}" + (f"; unknown column: {', '.join(extra)}" if extra else "")
+    return None
+
+
+def land_file(unit: Unit) -> Unit:
+    """One task: a file (or a range of it) to a bronze part. Gives the part, or the reason why there is none."""
+    path, table = Path(unit["path"]), Path(unit["table"])
+    name = delta.part_path({})
+    target = table / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    rows, rejected, header, fail = 0, [], None, None
+    writer = None
+    try:
+        if unit["format"] == "csv":
+            batches = read_csv_records(path)
+        else:
+            batches = ((None, records) for records in read_records(path, *(unit["range"] or ())))
+        for header, records in batches:
+            if header is not None and rows == 0:
+                fail = _header_problem(header, unit["columns"], unit["optional_columns"])
+                if fail:
+                    break
+            good, bad = _split_bad(records, unit["max_record_bytes"])
+            rejected += bad
+            if len(good.offsets):
+                if writer is None:
+                    writer = pq.ParquetWriter(
+                        target, SCHEMA, use_dictionary=REPEATED, write_statistics=["file_hash"], **delta.COMPRESSION
+                    )
+                writer.write_table(_columns(unit, header, unit["batch"], unit["landed_at"], good))
+                rows += len(good.offsets)
+    except UnreadableFileError as error:
+        fail = str(error)
+    finally:
+        if writer:
+            writer.close()
+    stat = path.stat()
+    if fail is None and [stat.st_size, stat.st_mtime_ns] != unit["stat"]:
+        fail = CHANGED
+    if fail:
+        target.unlink(missing_ok=True)
+        return {"fail": fail}
+    if rejected:
+        _keep_rejected(Path(unit["rejects"]), rejected)
+    part = None
+    if rows:
+        statistics = {"file_hash": unit["file_hash"], "feed": unit["feed"]}
+        part = asdict(delta.Part(name, rows, target.stat().st_size, {}, statistics, statistics))
+    extra = [c for c in csv_header(header or "") if c not in unit["columns"] and c not in unit["optional_columns"]]
+    return {"part": part, "rows": rows, "rejected": len(rejected), "extra_columns": extra}
+
+
+def _keep_rejected(folder: Path, rejected: list[dict[str, Any]]) -> None:
+    schema = pa.schema([("offset", pa.int64()), ("reason", pa.string()), ("payload", pa.binary())])
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rejected, schema=schema), folder / delta.part_path({}))

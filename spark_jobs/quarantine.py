@@ -1,0 +1,93 @@
+"""Quarantine: records that were rejected, why, and where their raw form lies. Nothing is dropped.
+
+A row points at its bronze record by file hash and offset; what never reached bronze (bytes that are not text, files
+that cannot be read) is kept here, as `payload` bytes or as a copy of the file under `quarantine/files`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from cohortlake.core.lake import Lake, write_error
+from spark_jobs import delta
+
+SCHEMA = pa.schema(
+    [
+        ("quarantine_id", pa.string()),
+        ("silo", pa.string()),
+        ("step", pa.string()),
+        ("batch", pa.string()),
+        ("run_id", pa.string()),
+        ("feed", pa.string()),
+        ("resource_type", pa.string()),
+        ("resource_id", pa.string()),
+        ("file", pa.string()),
+        ("file_hash", pa.string()),
+        ("offset", pa.int64()),
+        ("reasons", pa.list_(pa.string())),
+        ("detail", pa.string()),
+        ("status", pa.string()),
+        ("quarantined_at", pa.timestamp("us", tz="UTC")),
+        ("payload", pa.binary()),
+    ]
+)
+# A row is `open` until a replay takes it up again (`replay`), and `released` once its record went through.
+OPEN, REPLAY, RELEASED = "open", "replay", "released"
+WHOLE_FILE = -1
+
+
+def quarantine_id(row: Mapping[str, Any]) -> str:
+    """The row's identity: the same record rejected again is the same row."""
+    parts = (row["silo"], row["file_hash"], str(row["offset"]), row.get("resource_type") or "")
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def hold(lake: Lake, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Put rejected records into quarantine; one that is there already is brought up to date. Gives their number."""
+    now = datetime.datetime.now(datetime.UTC)
+    filled = {}
+    for row in rows:
+        key = quarantine_id(row)
+        filled[key] = {**row, "quarantine_id": key, "status": OPEN, "quarantined_at": now}
+    if not filled:
+        return 0
+    with lake.lock("quarantine"):
+        data = pa.Table.from_pylist(list(filled.values()), schema=SCHEMA)
+        try:
+            table = delta.create(lake.quarantine, SCHEMA, description="Rejected records, why, and where they lie")
+            (
+                table.merge(data, "t.quarantine_id = s.quarantine_id", source_alias="s", target_alias="t")
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .execute()
+            )
+        except OSError as error:
+            raise write_error(error, lake.quarantine) from error
+    return len(filled)
+
+
+def set_status(lake: Lake, ids: Iterable[str], status: str) -> int:
+    """Give the rows with these ids a status; gives how many changed."""
+    listed = sorted(set(ids))
+    if not listed or not delta.exists(lake.quarantine):
+        return 0
+    with lake.lock("quarantine"):
+        quoted = ", ".join(f"'{key}'" for key in listed)
+        done = DeltaTable(str(lake.quarantine)).update(
+            predicate=f"quarantine_id IN ({quoted}) AND status <> '{status}'", new_values={"status": status}
+        )
+    return int(done["num_updated_rows"])
+
+
+def held(lake: Lake, silo: str, status: str | None = None) -> list[dict[str, Any]]:
+    """A silo's rows, without payloads; all of them, or those of a status."""
+    filters = [("silo", "=", silo)] + ([("status", "=", status)] if status else [])
+    columns = [name for name in SCHEMA.names if name != "payload"]
+    found = delta.rows(lake.quarantine, columns=columns, filters=filters)
+    return [] if found is None else found.to_pylist()

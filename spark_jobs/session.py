@@ -1,0 +1,67 @@
+"""The one Spark session of a process: embedded by default, a Connect server's or a cluster's by environment.
+
+`SPARK_REMOTE` (sc://host:port) names a Spark Connect server, `SPARK_MASTER` (spark://host:port) a cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from spark_jobs.java import is_wheel, java_home
+
+JARS = Path(__file__).parent.parent / ".jars"
+
+
+def settings(master: str, memory: str | None = None) -> dict[str, str]:
+    """Spark's settings for a small machine; each was measured to help there (docs/performance.md)."""
+    cores = len(os.sched_getaffinity(0))
+    options = ["-XX:+UseParallelGC", "-XX:-UsePerfData", "-Dderby.system.home=/dev/null"]
+    found = {
+        "spark.app.name": "cohortlake",
+        "spark.master": master,
+        "spark.jars": ",".join(str(jar) for jar in sorted(JARS.glob("*.jar"))),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.driver.memory": memory or os.environ.get("COHORTLAKE_DRIVER_MEMORY", "3g"),
+        "spark.driver.extraJavaOptions": " ".join(options),
+        "spark.sql.shuffle.partitions": str(max(2, cores)),
+        "spark.sql.parquet.compression.codec": "zstd",
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.python.worker.reuse": "true",
+    }
+    if master.startswith("local"):
+        found["spark.driver.bindAddress"] = found["spark.driver.host"] = "127.0.0.1"
+    return found
+
+
+def java_environment() -> dict[str, str]:
+    """Environment for the JVM and for the Python workers that it starts."""
+    home = java_home()
+    found = {"JAVA_HOME": home, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    if is_wheel(home):
+        # Spark's launcher adds a module that this runtime lacks; without it only vectorised BLAS is lost.
+        found["JDK_JAVA_OPTIONS"] = ""
+    return found
+
+
+def spark_session() -> SparkSession:
+    """The process's session, started on first use (12 to 24 s embedded, 2 s as a Connect client)."""
+    remote = os.environ.get("SPARK_REMOTE")
+    if remote:
+        return SparkSession.builder.remote(remote).getOrCreate()
+    os.environ.update(java_environment())
+    builder = SparkSession.builder
+    for key, value in settings(os.environ.get("SPARK_MASTER", "local[*]")).items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session

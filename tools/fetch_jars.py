@@ -1,0 +1,91 @@
+"""Fetch the Delta jars once through Spark's own Ivy, check them against spark_jobs/jars.sha256, keep them in .jars/.
+
+Ivy asks the repositories that the machine is set up for, so no address stands here; resolving at each start of Spark
+would cost 10 to 30 seconds, so the jars are named by `spark.jars` from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+JARS = ROOT / ".jars"
+COORDINATES = {
+    "delta-spark_4.2_2.13": "io.delta",
+    "delta-storage": "io.delta",
+    "delta-kernel-api": "io.delta",
+    "delta-kernel-defaults": "io.delta",
+    "delta-kernel-unitycatalog": "io.delta",
+    "unitycatalog-client": "io.unitycatalog",
+}
+
+
+def wanted() -> dict[str, str]:
+    """Jar file name -> sha256."""
+    lines = (ROOT / "spark_jobs/jars.sha256").read_text(encoding="utf-8").split("\n")
+    return {name: digest for digest, name in (line.split() for line in lines if line.strip())}
+
+
+def missing() -> list[str]:
+    def good(name: str, digest: str) -> bool:
+        path = JARS / name
+        return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+    return [name for name, digest in wanted().items() if not good(name, digest)]
+
+
+def fetch() -> None:
+    sys.path.insert(0, str(ROOT))
+    from spark_jobs.java import java_home
+
+    packages = []
+    for name in wanted():
+        artifact, version = name.removesuffix(".jar").rsplit("-", 1)
+        packages.append(f"{COORDINATES[artifact]}:{artifact}:{version}")
+    with tempfile.TemporaryDirectory() as folder:
+        # Ivy resolves while spark-submit starts; the program itself has nothing to do.
+        program = Path(folder, "nothing.py")
+        program.write_text("", encoding="utf-8")
+        command = [
+            str(Path(sys.executable).parent / "spark-submit"),
+            "--packages", ",".join(packages),
+            "--exclude-packages", ",".join(TRANSITIVE),
+            "--conf", f"spark.jars.ivy={folder}/ivy",
+            str(program),
+        ]  # fmt: skip
+        env = {**os.environ, "PYSPARK_PYTHON": sys.executable, "JAVA_HOME": java_home()}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        JARS.mkdir(exist_ok=True)
+        for name in wanted():
+            for found in Path(folder, "ivy/jars").glob(f"*_{name}"):
+                shutil.copy(found, JARS / name)
+    left = missing()
+    if left:
+        sys.exit(
+            f"These Delta jars could not be fetched, or do not have the pinned hash: {', '.join(left)}.\n"
+            "Is Maven Central reachable? What Ivy said:\n" + done.stderr[-3000:]
+        )
+
+
+# What the six jars ask for besides each other, and pyspark brings already.
+TRANSITIVE = [
+    "org.antlr:antlr4-runtime", "com.fasterxml.jackson.core:jackson-core", "com.fasterxml.jackson.core:jackson-databind",
+    "com.fasterxml.jackson.core:jackson-annotations", "com.fasterxml.jackson.datatype:jackson-datatype-jdk8",
+    "com.fasterxml.jackson.datatype:jackson-datatype-jsr310", "org.apache.hadoop:hadoop-client-api",
+    "org.apache.hadoop:hadoop-client-runtime", "org.apache.parquet:parquet-hadoop", "org.apache.parquet:parquet-column",
+    "org.slf4j:slf4j-api", "org.roaringbitmap:RoaringBitmap", "com.github.luben:zstd-jni",
+    "org.xerial.snappy:snappy-java", "io.airlift:aircompressor", "com.google.code.findbugs:jsr305",
+    "org.openapitools:jackson-databind-nullable", "jakarta.annotation:jakarta.annotation-api",
+    "io.unitycatalog:unitycatalog-hadoop", "org.apache.logging.log4j:log4j-core", "org.apache.logging.log4j:log4j-api",
+    "org.apache.logging.log4j:log4j-slf4j2-impl", "org.locationtech.jts:jts-core",
+]  # fmt: skip
+
+if __name__ == "__main__":
+    if missing():
+        fetch()
