@@ -58,9 +58,16 @@ def log_failure(context: Any) -> None:
     """Say which run and step failed, of what class, and what to do next. No message: it could hold a row's values."""
     error, ti = context.get("exception"), context["ti"]
     step = context.get("step", ti.task_id)
-    hint = getattr(error, "hint", "") or "Read the traceback above, mend the cause, then clear the task to run it again."
+    hint = (
+        getattr(error, "hint", "") or "Read the traceback above, mend the cause, then clear the task to run it again."
+    )
     logging.getLogger("cohortlake").error(
-        "run=%s step=%s try=%s failed with %s. Next: %s", run_id(context), step, ti.try_number, type(error).__name__, hint
+        "run=%s step=%s try=%s failed with %s. Next: %s",
+        run_id(context),
+        step,
+        ti.try_number,
+        type(error).__name__,
+        hint,
     )
 
 

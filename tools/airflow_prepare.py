@@ -16,8 +16,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from airflow.utils.state import State
-from sqlalchemy import delete, or_, update
-
+from sqlalchemy import delete, func, or_, update
 
 
 def close_interrupted_runs() -> None:
@@ -25,7 +24,7 @@ def close_interrupted_runs() -> None:
     with create_session() as session:
         for model, states in ((DagRun, State.unfinished_dr_states), (TaskInstance, State.unfinished)):
             unfinished = or_(*(model.state == state for state in states))
-            session.execute(update(model).where(unfinished).values(state="failed"))
+            session.execute(update(model).where(unfinished).values(state="failed", end_date=func.now()))
         session.execute(delete(AssetDagRunQueue))
 
 

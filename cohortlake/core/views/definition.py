@@ -17,7 +17,7 @@ from cohortlake.core.views.types import CONSTANT_TYPES
 
 # What a ViewDefinition inherits from FHIR's CanonicalResource: documentation, without effect on the rows.
 METADATA = frozenset(
-    "resourceType id meta implicitRules language text extension url identifier version versionAlgorithmString "
+    "resourceType id meta implicitRules language text extension url identifier version versionAlgorithmString "  # noqa: SIM905 (a name a line would bury the rest)
     "versionAlgorithmCoding title status experimental date publisher contact description useContext jurisdiction "
     "purpose copyright copyrightLabel approvalDate lastReviewDate effectivePeriod topic author editor reviewer "
     "endorser relatedArtifact profile fhirVersion".split()
@@ -138,7 +138,11 @@ def parse_view(content: Mapping[str, Any]) -> View:
     try:
         return View.model_validate(content)
     except ValidationError as error:
-        raise ViewError("\n".join(_say(problem) for problem in error.errors()), HINT) from error
+        problems = error.errors()
+        # A list whose items are wrong is reported as too short as well: only the innermost places are news.
+        around = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
+        said = [_say(problem) for problem in problems if problem["loc"] not in around]
+        raise ViewError("\n".join(said), HINT) from error
 
 
 def refusal(at: str, found: str, allowed: str) -> ViewError:
@@ -160,4 +164,4 @@ def _say(problem: ErrorDetails) -> str:
     if problem["type"] == "missing":
         return f"{place}: found nothing; allowed: a value, for it is required"
     expected = problem["msg"].removeprefix("Input should be ").removeprefix("String should ")
-    return f"{place}: found {str(problem['input'])[:80]!r}; allowed: {expected}"
+    return f"{place}: found {problem['input']!r:.80}; allowed: {expected}"

@@ -2,67 +2,220 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
 
 from cohortlake.core.errors import ViewError
 from cohortlake.core.fhir.definitions import elements, resource_types
 from cohortlake.core.views import fhirpath, plan
-from cohortlake.core.views.definition import refusal
-from cohortlake.core.views.fhirpath import Syntax, parse_path
+from cohortlake.core.views.definition import HINT, refusal
+from cohortlake.core.views.fhirpath import Syntax
 from cohortlake.core.views.plan import Expression
 from cohortlake.core.views.types import NUMBERS, Kind, kind
 
-# Functions of the subset, with the least and the greatest number of arguments.
-FUNCTIONS = {
-    "empty": (0, 0),
-    "exists": (0, 1),
-    "extension": (1, 1),
-    "first": (0, 0),
-    "getReferenceKey": (0, 1),
-    "getResourceKey": (0, 0),
-    "highBoundary": (0, 0),
-    "join": (0, 1),
-    "lowBoundary": (0, 0),
-    "not": (0, 0),
-    "ofType": (1, 1),
-    "where": (1, 1),
-}
+FUNCTIONS = (
+    "empty()",
+    "exists([criteria])",
+    "extension(url)",
+    "first()",
+    "getReferenceKey([type])",
+    "getResourceKey()",
+    "highBoundary()",
+    "join([separator])",
+    "lowBoundary()",
+    "not()",
+    "ofType(type)",
+    "where(criteria)",
+)
 
 
 class UnknownElementError(ViewError):
-    """The type has no such element. `repeat` catches it, for its paths need not lead on from every level."""
+    """The type has no such element. `repeat` catches it, for not every path leads on from every level."""
 
 
 @dataclass(frozen=True)
-class Paths:
-    """Compiles the paths of one view; `constants` are the view's."""
+class Compiler:
+    """Compiles a path of a view. `at` names the path in errors, all of them ViewErrors."""
 
     constants: Mapping[str, plan.Literal]
+    at: str
 
-    def compile(self, text: str, focus: plan.Focus, at: str) -> Expression:
-        """The expression of a path that starts at `focus`. Raises ViewError, which names `at`."""
-        return _Compiler(self.constants, f"{at} ({text})").expression(parse_path(text, at), focus)
+    def _wrong(self, found: str, allowed: str) -> ViewError:
+        return refusal(self.at, found, allowed)
 
-    def value(self, text: str, focus: plan.Focus, at: str) -> Expression:
-        """The same for a path whose items are used, so that a choice must have been narrowed."""
-        return _Compiler(self.constants, f"{at} ({text})").narrow(self.compile(text, focus, at))
+    def expression(self, node: Syntax, focus: plan.Focus) -> Expression:
+        """The expression of a tree whose paths start at `focus`; it may be a choice whose type is open."""
+        match node:
+            case fhirpath.Constant(value, fhir_type):
+                return plan.Literal(fhir_type, False, value)
+            case fhirpath.Variable(name):
+                return self._variable(name)
+            case fhirpath.This():
+                return focus
+            case fhirpath.Step(None, name) if name == focus.type and name in resource_types():
+                return focus
+            case fhirpath.Step(source, name):
+                return self._member(self._source(source, focus), name)
+            case fhirpath.Call(source, name, arguments):
+                return self._call(focus if source is None else self.expression(source, focus), name, arguments, focus)
+            case fhirpath.Index(source, index):
+                items = self._source(source, focus)
+                place = self._number(self._source(index, focus), "an index")
+                return plan.Item(items.type, False, items, place)
+            case fhirpath.Sign(sign, operand):
+                number = self._number(self._source(operand, focus), f"an operand of {sign}")
+                zero = plan.Literal("integer", False, 0)
+                return number if sign == "+" else plan.Arithmetic(number.type, False, sign, zero, number)
+            case fhirpath.Operation(operator, left, right):
+                return self._operation(operator, self._source(left, focus), self._source(right, focus))
 
-    def descendants(self, texts: Iterable[str], focus: plan.Focus, at: str) -> plan.Descendants:
-        """The expression of `repeat`: its paths must all lead to one type, and each must lead further down."""
-        found: dict[str, tuple[Expression, ...]] = {}
-        problems: dict[str, UnknownElementError] = {}
-        texts = tuple(texts)
-        item = focus
-        for level in ("first", "next"):
-            reached: list[Expression] = []
-            for index, text in enumerate(texts):
-                place = f"{at}[{index}]"
-                try:
-                    reached.append(self.value(text, item, place))
-                except UnknownElementError as error:
-                    problems.setdefault(text, error) if level == "first" else None
-                    continue
-                ...
-        raise NotImplementedError
+    def _source(self, node: Syntax | None, focus: plan.Focus) -> Expression:
+        return focus if node is None else self.narrowed(self.expression(node, focus))
+
+    def narrowed(self, expression: Expression) -> Expression:
+        """The expression, which must not be a choice whose type is open."""
+        if isinstance(expression, plan.Choice):
+            types = ", ".join(member.type for member in expression.members)
+            raise self._wrong("a choice of several types", f"ofType(T) after it, where T is one of {types}")
+        return expression
+
+    def single(self, expression: Expression) -> Expression:
+        """Its only item."""
+        return plan.Single(expression.type, False, expression, self.at) if expression.is_list else expression
+
+    def boolean(self, expression: Expression) -> Expression:
+        """Its only item, which must be a boolean."""
+        # FHIRPath would take any other single item for true; a path without a comparison or exists() is rather a slip.
+        if kind(expression.type) is not Kind.BOOLEAN:
+            raise self._wrong(f"a condition of type {expression.type}", "a boolean, as a comparison or exists() gives")
+        return self.single(expression)
+
+    def _number(self, expression: Expression, role: str) -> Expression:
+        if kind(expression.type) not in NUMBERS:
+            raise self._wrong(f"{role} of type {expression.type}", "a number")
+        return self.single(expression)
+
+    def _text(self, expression: Expression, role: str) -> Expression:
+        if kind(expression.type) is not Kind.STRING:
+            raise self._wrong(f"{role} of type {expression.type}", "a string")
+        return self.single(expression)
+
+    def _variable(self, name: str) -> Expression:
+        if name == "rowIndex":
+            return plan.RowIndex("integer", False)
+        if name not in self.constants:
+            known = ", ".join(f"%{constant}" for constant in ("rowIndex", *self.constants))
+            raise self._wrong(f"%{name}, which is no constant of the view", known)
+        return self.constants[name]
+
+    def _member(self, source: Expression, name: str) -> Expression:
+        known = elements(source.type) if kind(source.type) is Kind.COMPLEX else {}
+        if name in known:
+            element = known[name]
+            if element.choice:
+                raise self._wrong(f"{name!r}, the JSON name of a choice", f"{element.choice}.ofType({element.type})")
+            return plan.Member(element.type, source.is_list or element.is_list, source, name)
+        members = tuple(
+            plan.Member(element.type, source.is_list, source, element.name)
+            for element in known.values()
+            if element.choice == name
+        )
+        if members:
+            return plan.Choice("choice", source.is_list, members)
+        names = ", ".join(dict.fromkeys(element.choice or element.name for element in known.values()))
+        found = f"{name!r}, which {source.type} does not have"
+        raise UnknownElementError(f"{self.at}: found {found}; allowed: {names or 'no element'}", HINT)
+
+    def _call(self, source: Expression, name: str, arguments: tuple[Syntax, ...], focus: plan.Focus) -> Expression:
+        match name, arguments:
+            case "ofType", (argument,):
+                return self._of_type(source, self._type_name(argument))
+            case "exists" | "empty", ():
+                exists = plan.Exists("boolean", False, source)
+                return exists if name == "exists" else plan.Not("boolean", False, exists)
+        source = self.narrowed(source)
+        match name, arguments:
+            case "exists", (criteria,):
+                return plan.Exists("boolean", False, self._filter(source, criteria))
+            case "where", (criteria,):
+                return self._filter(source, criteria)
+            case "first", ():
+                return plan.Item(source.type, False, source, plan.Literal("integer", False, 0))
+            case "not", ():
+                return plan.Not("boolean", False, self.boolean(source))
+            case "extension", (url,):
+                item = plan.Focus("Extension", False)
+                wanted = self._text(self._source(url, focus), "an extension's url")
+                is_wanted = plan.Equality("boolean", False, self._member(item, "url"), wanted)
+                extensions = self._member(source, "extension")
+                return plan.Filter("Extension", True, extensions, is_wanted)
+            case "join", () | (_,):
+                separator = self._source(arguments[0], focus) if arguments else plan.Literal("string", False, "")
+                if kind(source.type) is not Kind.STRING:
+                    raise self._wrong(f"join() of type {source.type}", "strings")
+                return plan.Join("string", False, source, self._text(separator, "a separator"))
+            case "lowBoundary" | "highBoundary", ():
+                return self._boundary(source, is_high=name == "highBoundary")
+            case "getResourceKey", ():
+                if source.type not in resource_types():
+                    raise self._wrong(f"getResourceKey() of type {source.type}", "only the resource itself")
+                return plan.ResourceKey("string", False, source)
+            case "getReferenceKey", () | (_,):
+                if source.type != "Reference":
+                    raise self._wrong(f"getReferenceKey() of type {source.type}", "a Reference")
+                target = self._type_name(arguments[0]) if arguments else None
+                if target is not None and target not in resource_types():
+                    raise self._wrong(f"the resource type {target!r}", "a resource type of FHIR R4, such as Patient")
+                return plan.ReferenceKey("string", source.is_list, source, target)
+        raise self._wrong(f"{name}() with {len(arguments)} arguments", ", ".join(FUNCTIONS))
+
+    def _filter(self, source: Expression, criteria: Syntax) -> Expression:
+        item = plan.Focus(source.type, False)
+        return plan.Filter(source.type, source.is_list, source, self.boolean(self._source(criteria, item)))
+
+    def _type_name(self, node: Syntax) -> str:
+        match node:
+            case fhirpath.Step(None | fhirpath.Step(None, "FHIR"), name):
+                return name
+            case fhirpath.Constant(str(name), "string"):
+                return name
+        raise self._wrong("something else than a type", "a FHIR type, such as Quantity")
+
+    def _of_type(self, source: Expression, name: str) -> Expression:
+        options = source.members if isinstance(source, plan.Choice) else (source,)
+        for option in options:
+            if option.type == name:
+                return option
+        raise self._wrong(f"ofType({name})", ", ".join(option.type for option in options))
+
+    def _boundary(self, source: Expression, is_high: bool) -> Expression:
+        if source.type == "Period":
+            source = self._member(source, "end" if is_high else "start")
+        if kind(source.type) not in (Kind.DECIMAL, Kind.DATE, Kind.TIME):
+            raise self._wrong(f"a boundary of type {source.type}", "a decimal, date, dateTime, instant, time or Period")
+        return plan.Boundary(source.type, False, self.single(source), is_high)
+
+    def _operation(self, operator: str, left: Expression, right: Expression) -> Expression:
+        role = f"an operand of {operator}"
+        match operator:
+            case "and" | "or" | "xor" | "implies":
+                return plan.Logic("boolean", False, operator, self.boolean(left), self.boolean(right))
+            case "=" | "!=":
+                self._check_comparable(operator, left, right)
+                equality = plan.Equality("boolean", False, left, right)
+                return equality if operator == "=" else plan.Not("boolean", False, equality)
+            case "<" | "<=" | ">" | ">=":
+                self._check_comparable(operator, left, right)
+                return plan.Comparison("boolean", False, operator, self.single(left), self.single(right))
+            case "+" | "&" if operator == "&" or kind(left.type) is Kind.STRING:
+                texts = self._text(left, role), self._text(right, role)
+                return plan.Concatenation("string", False, *texts, is_total=operator == "&")
+        left, right = self._number(left, role), self._number(right, role)
+        is_whole = operator == "div" or (operator != "/" and {kind(left.type), kind(right.type)} == {Kind.INTEGER})
+        return plan.Arithmetic("integer" if is_whole else "decimal", False, operator, left, right)
+
+    def _check_comparable(self, operator: str, left: Expression, right: Expression) -> None:
+        kinds = {kind(left.type), kind(right.type)}
+        if Kind.COMPLEX in kinds or (len(kinds) > 1 and not kinds <= NUMBERS):
+            allowed = "two primitives of one kind (a date is written @2020-01-31)"
+            raise self._wrong(f"{left.type} {operator} {right.type}", allowed)

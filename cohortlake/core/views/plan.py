@@ -169,7 +169,7 @@ class Descendants(Expression):
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `sql_type` is None where it holds a complex type. `value` has at most one item unless `is_collection`."""
+    """A column of one value, or an array of them (`is_collection`); `sql_type` is None for a complex type."""
 
     name: str
     value: Expression
@@ -190,6 +190,11 @@ class Select:
     columns: tuple[Column, ...]
     selects: tuple[Select, ...]
     union: tuple[Select, ...]
+
+    @property
+    def is_one_row(self) -> bool:
+        """Whether it always gives one row an item."""
+        return self.iteration is None and not self.union and all(select.is_one_row for select in self.selects)
 
     def all_columns(self) -> Iterator[Column]:
         """The columns of its rows, in order: its own, its selects', then the union's."""

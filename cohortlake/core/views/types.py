@@ -45,17 +45,26 @@ def kind(fhir_type: str) -> Kind:
 
 # JSON name of a constant's value -> its FHIR type and the Python types of that JSON value.
 CONSTANT_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "valueBase64Binary": ("base64Binary", (str,)),
     "valueBoolean": ("boolean", (bool,)),
+    "valueCanonical": ("canonical", (str,)),
+    "valueCode": ("code", (str,)),
+    "valueDate": ("date", (str,)),
+    "valueDateTime": ("dateTime", (str,)),
     "valueDecimal": ("decimal", (float, int)),
-    **{f"value{t[0].upper()}{t[1:]}": (t, (int,)) for t in ("integer", "positiveInt", "unsignedInt")},
+    "valueId": ("id", (str,)),
+    "valueInstant": ("instant", (str,)),
+    "valueInteger": ("integer", (int,)),
     # FHIR R5 writes a 64-bit integer as a JSON string.
     "valueInteger64": ("integer64", (int, str)),
-    **{
-        f"value{t[0].upper()}{t[1:]}": (t, (str,))
-        for t in (
-            "base64Binary canonical code date dateTime id instant markdown oid string time uri url uuid".split()
-        )
-    },
+    "valueOid": ("oid", (str,)),
+    "valuePositiveInt": ("positiveInt", (int,)),
+    "valueString": ("string", (str,)),
+    "valueTime": ("time", (str,)),
+    "valueUnsignedInt": ("unsignedInt", (int,)),
+    "valueUri": ("uri", (str,)),
+    "valueUrl": ("url", (str,)),
+    "valueUuid": ("uuid", (str,)),
 }
 
 _DEFAULT_SQL_TYPES = {
@@ -112,3 +121,18 @@ def sql_type(text: str) -> str | None:
         precision, scale = int(found["precision"]), int(found["scale"] or 0)
         return f"DECIMAL({precision},{scale})" if max(scale, 1) <= precision <= 38 else None
     return _DEFAULT_SQL_TYPES[Kind.DECIMAL] if name == "DECIMAL" else name
+
+
+_SOURCES = {
+    "BINARY": (Kind.STRING,),
+    "BOOLEAN": (Kind.BOOLEAN, Kind.STRING),
+    "DATE": (Kind.DATE, Kind.STRING),
+    "TIMESTAMP": (Kind.DATE, Kind.STRING),
+}
+
+
+def is_convertible(source: Kind, name: str) -> bool:
+    """Whether values of a kind can be read as a SQL type: any primitive as text, numbers and text as numbers."""
+    if source is Kind.COMPLEX or name == "VARCHAR":
+        return source is not Kind.COMPLEX
+    return source in _SOURCES.get(name, (Kind.INTEGER, Kind.DECIMAL, Kind.STRING))

@@ -1,0 +1,193 @@
+"""A declared mapping as Spark SQL: one expression a column of the resource's silver table.
+
+The rules of the template stand in `cohortlake.core.catalog.mapping`. Three more columns come with the resource's own:
+`_unmapped` (codes that a map lacks), `_bad` (values that are not of their element's type, by name) and nothing is cast
+away: a value that cannot be cast puts its row into `_bad`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cohortlake.core.catalog.mapping import CodeMap, Mapping
+from cohortlake.core.catalog.resource import Node
+from cohortlake.core.errors import CatalogError
+
+EACH = "$each"
+UNMAPPED_TYPE = "ARRAY<STRUCT<map: STRING, code: STRING>>"
+
+
+def quote(text: Any) -> str:
+    """A SQL string literal."""
+    return "'" + str(text).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+@dataclass
+class _Value:
+    """SQL of a value, and the expressions of which at least one must not be null for it to be there (none: always)."""
+
+    sql: str
+    needs: list[str]
+
+
+@dataclass
+class _Scope:
+    """Where expressions are evaluated: the row, or a line of one of its children."""
+
+    lines: str | None = None
+    unmapped: list[str] = field(default_factory=list)
+    bad: list[tuple[str, str]] = field(default_factory=list)
+
+
+class MappingCompiler:
+    """Compiles one mapping against its resource's tree. Raises CatalogError naming the element."""
+
+    def __init__(
+        self, mapping: Mapping, tree: Node, maps: dict[str, CodeMap], sql_type: Callable[[Node], str]
+    ) -> None:
+        self.mapping, self.tree, self.maps, self.sql_type = mapping, tree, maps, sql_type
+        self.row = _Scope()
+        self.scopes = [self.row]
+
+    def columns(self) -> dict[str, str]:
+        """Column name -> SQL, in the table's order."""
+        made: dict[str, str] = {}
+        self._known(self.mapping.elements, self.tree, "")
+        for name, node in self.tree.children.items():
+            if name == "id":
+                made[name] = f"CAST(({self.mapping.id}) AS STRING)"
+                continue
+            value = self._element(self.mapping.elements.get(name), node, self.row, name)
+            made[name] = value.sql if value else f"CAST(NULL AS {self.sql_type(node)})"
+        made["_unmapped"] = self._unmapped()
+        made["_bad"] = self._bad()
+        return made
+
+    def _fail(self, path: str, problem: str) -> CatalogError:
+        return CatalogError(f"mapping {self.mapping.name}: {path}: {problem}")
+
+    def _known(self, template: dict[str, Any], node: Node, path: str) -> None:
+        for name in template:
+            if name not in node.children and name != EACH:
+                raise self._fail(
+                    f"{path}{name}",
+                    f"silver's {self.tree.name} does not type this element; typed here are {', '.join(node.children)}. "
+                    f"Add it to catalog/resources/{self.tree.name}.yaml",
+                )
+
+    def _element(self, template: Any, node: Node, scope: _Scope, path: str) -> _Value | None:
+        """An element with its cardinality; None where the template has nothing for it."""
+        if template is None:
+            return None
+        if not node.is_list:
+            if isinstance(template, list):
+                raise self._fail(path, "this element does not repeat, but the template has a list")
+            return self._single(template, node, scope, path)
+        if isinstance(template, dict) and EACH in template:
+            return self._repeated(template, node, path)
+        items = template if isinstance(template, list) else [template]
+        values = [self._single(item, node, scope, path) for item in items]
+        array = f"array({', '.join(value.sql for value in values)})"
+        if all(not value.needs for value in values):
+            return _Value(array, [])
+        needs = [] if any(not value.needs for value in values) else [need for v in values for need in v.needs]
+        kept = f"filter({array}, x -> x IS NOT NULL)" if len(values) > 1 else array
+        return _Value(self._guard(kept, needs), needs)
+
+    def _single(self, template: Any, node: Node, scope: _Scope, path: str) -> _Value:
+        if node.is_primitive:
+            if isinstance(template, dict | list):
+                raise self._fail(path, f"a {node.type} takes one value, not a {type(template).__name__}")
+            return self._leaf(template, node, scope, path)
+        if not isinstance(template, dict):
+            raise self._fail(path, f"a {node.type} takes its elements, not {template!r}")
+        self._known(template, node, f"{path}.")
+        fields, needs, always = [], [], True
+        for name, child in node.children.items():
+            value = self._element(template.get(name), child, scope, f"{path}.{name}")
+            if value is not None and value.needs:
+                needs += value.needs
+                always = False
+            fields.append(f"'{name}', {value.sql if value else f'CAST(NULL AS {self.sql_type(child)})'}")
+        sql = f"named_struct({', '.join(fields)})"
+        return _Value(sql if always else self._guard(sql, needs), [] if always else needs)
+
+    def _guard(self, sql: str, needs: list[str]) -> str:
+        unique = list(dict.fromkeys(needs))
+        if not unique:
+            return sql
+        return f"CASE WHEN coalesce({', '.join(f'CAST({n} AS STRING)' for n in unique)}) IS NOT NULL THEN {sql} END"
+
+    def _repeated(self, template: dict[str, Any], node: Node, path: str) -> _Value:
+        lines = str(template[EACH])
+        if lines not in self.mapping.children:
+            raise self._fail(path, f"$each names {lines!r}; the children declared are {', '.join(self.mapping.children)}")
+        scope = _Scope(lines)
+        self.scopes.append(scope)
+        inner = self._single({k: v for k, v in template.items() if k != EACH}, node, scope, path)
+        sql = f"filter(transform({lines}, (line, position) -> {inner.sql}), x -> x IS NOT NULL)"
+        return _Value(f"CASE WHEN size({lines}) > 0 THEN {sql} END", [f"CASE WHEN size({lines}) > 0 THEN '1' END"])
+
+    def _leaf(self, template: Any, node: Node, scope: _Scope, path: str) -> _Value:
+        kind = self.sql_type(node) if not node.is_list else self.sql_type(Node(node.name, node.type, False))
+        if not (isinstance(template, str) and template.startswith("=")):
+            text = str(template).lower() if isinstance(template, bool) else str(template)
+            return _Value(f"CAST({quote(text)} AS {kind})", [])
+        expression, _, looked_up = template[1:].rpartition(" | ")
+        if looked_up and expression:
+            expression = self._look_up(expression.strip(), looked_up.strip(), scope, path)
+        else:
+            expression = f"({template[1:].strip()})"
+        if kind != "STRING":
+            wrong = f"{expression} IS NOT NULL AND try_cast({expression} AS {kind}) IS NULL"
+            scope.bad.append((f"{self.tree.name}.{path} is a {node.type}", wrong))
+        return _Value(f"try_cast({expression} AS {kind})", [expression])
+
+    def _look_up(self, key: str, target: str, scope: _Scope, path: str) -> str:
+        name, _, wanted = target.partition(".")
+        wanted = wanted or "code"
+        if name not in self.maps or wanted not in ("code", "display", "system"):
+            raise self._fail(path, f"{target!r} is not a map's code, display or system; maps are {', '.join(self.maps)}")
+        code_map = self.maps[name]
+        pairs = {code: getattr(entry, wanted) for code, entry in code_map.codes.items()}
+        fallback: str | None = {"code": f"({key})", "display": None, "system": quote(code_map.source)}[wanted]
+        if code_map.unmapped:
+            fixed = getattr(code_map.unmapped, wanted) or (code_map.target if wanted == "system" else None)
+            fallback = quote(fixed) if fixed is not None else None
+        if wanted == "system":
+            pairs = {code: value or code_map.target for code, value in pairs.items()}
+        branches = " ".join(
+            f"WHEN {quote(code)} THEN {quote(value) if value is not None else 'CAST(NULL AS STRING)'}"
+            for code, value in pairs.items()
+        )
+        is_unknown = f"({key}) IS NOT NULL AND ({key}) NOT IN ({', '.join(quote(code) for code in pairs)})"
+        scope.unmapped.append(f"CASE WHEN {is_unknown} THEN named_struct('map', {quote(name)}, 'code', ({key})) END")
+        other = fallback or "CAST(NULL AS STRING)"
+        return f"CASE WHEN ({key}) IS NULL THEN NULL ELSE CASE ({key}) {branches} ELSE {other} END END"
+
+    def _unmapped(self) -> str:
+        found = []
+        for scope in self.scopes:
+            entries = list(dict.fromkeys(scope.unmapped))
+            if not entries:
+                continue
+            array = f"array({', '.join(entries)})"
+            if scope.lines:
+                array = f"flatten(transform(coalesce({scope.lines}, array()), (line, position) -> {array}))"
+            found.append(f"filter({array}, x -> x IS NOT NULL)")
+        if not found:
+            return f"CAST(NULL AS {UNMAPPED_TYPE})"
+        joined = f"array_distinct(concat({', '.join(found)}))" if len(found) > 1 else f"array_distinct({found[0]})"
+        return f"CAST({joined} AS {UNMAPPED_TYPE})"
+
+    def _bad(self) -> str:
+        found = []
+        for scope in self.scopes:
+            for name, condition in dict.fromkeys(scope.bad):
+                wrong = f"exists({scope.lines}, line -> {condition})" if scope.lines else condition
+                found.append(f"CASE WHEN {wrong} THEN {quote(name)} END")
+        if not found:
+            return "CAST(NULL AS ARRAY<STRING>)"
+        return f"filter(array({', '.join(found)}), x -> x IS NOT NULL)"

@@ -1,0 +1,146 @@
+"""What a silo has yet to publish: bronze parts that came since the last publish, and records that a replay asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from cohortlake.core.catalog import Catalog
+from cohortlake.core.lake import Lake
+from spark_jobs import delta, quarantine
+from spark_jobs.land_file import SCHEMA
+
+BATCH_FILE = "_batch.json"
+# A record that was held only since it refers to something that was not there is tried again with every batch.
+RETRIED = " resolves"
+
+
+@dataclass(frozen=True)
+class BronzePart:
+    """A bronze data file: all its records are of one feed and one file."""
+
+    path: str
+    feed: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A batch: its name, the bronze version that it reaches, its parts, and the quarantine rows that it takes up."""
+
+    batch: str
+    bronze_version: int
+    parts: list[BronzePart]
+    replayed: list[str]
+    fingerprint: str
+
+    def feeds(self) -> dict[str, int]:
+        """Records by feed."""
+        counts: dict[str, int] = {}
+        for part in self.parts:
+            counts[part.feed] = counts.get(part.feed, 0) + part.rows
+        return counts
+
+
+def _progress(lake: Lake, silo: str) -> Path:
+    return lake.ops("progress") / f"{silo}.json"
+
+
+def published_version(lake: Lake, silo: str) -> int:
+    """The bronze version that silver has caught up with, or -1."""
+    path = _progress(lake, silo)
+    return int(json.loads(path.read_text(encoding="utf-8"))["bronze_version"]) if path.exists() else -1
+
+
+def mark_published(lake: Lake, silo: str, batch: str, bronze_version: int) -> None:
+    """Say that silver has caught up with a bronze version."""
+    delta.write_json(_progress(lake, silo), {"batch": batch, "bronze_version": bronze_version})
+
+
+def bronze_parts(lake: Lake, silo: str, version: int | None = None) -> dict[str, BronzePart]:
+    """The parts of the silo's bronze table, by path; none before its first version."""
+    path = lake.bronze(silo)
+    if version == -1 or not delta.exists(path):
+        return {}
+    actions = pa.table(DeltaTable(str(path), version=version).get_add_actions(flatten=True))
+    if actions.num_rows == 0:
+        return {}
+    columns = (actions[name].to_pylist() for name in ("path", "min.feed", "num_records"))
+    return {name: BronzePart(str(path / name), feed, rows) for name, feed, rows in zip(*columns, strict=True)}
+
+
+def _fingerprint(catalog: Catalog, silo: str) -> str:
+    """A hash of the declarations that decide how the silo's records become FHIR."""
+    digest = hashlib.sha256()
+    folder = catalog.folder
+    for path in sorted([*(folder / "silos" / silo).rglob("*.yaml"), *(folder / "resources").glob("*.yaml")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _replayed(lake: Lake, silo: str, has_new: bool) -> list[dict[str, Any]]:
+    rows = []
+    for row in quarantine.held(lake, silo):
+        is_asked = row["status"] == quarantine.REPLAY
+        waits = row["status"] == quarantine.OPEN and has_new
+        waits = waits and all(reason.endswith(RETRIED) for reason in row["reasons"])
+        if row["offset"] != quarantine.WHOLE_FILE and row["step"] != "land" and (is_asked or waits):
+            rows.append(row)
+    return rows
+
+
+def _replay_parts(lake: Lake, silo: str, rows: Iterable[dict[str, Any]], folder: Path) -> list[BronzePart]:
+    """The bronze records of quarantine rows, as parts of their own, a feed and header each."""
+    places: dict[str, set[int]] = {}
+    for row in rows:
+        places.setdefault(row["file_hash"], set()).add(row["offset"])
+    if not places:
+        return []
+    live = {part.path: part for part in bronze_parts(lake, silo).values()}
+    found = []
+    table = ds.dataset(sorted(live), schema=SCHEMA, format="parquet")
+    for file_hash, offsets in places.items():
+        wanted = (ds.field("file_hash") == file_hash) & ds.field("offset").isin(pa.array(sorted(offsets), pa.int64()))
+        found.append(table.to_table(filter=wanted))
+    records = pa.concat_tables(found)
+    parts = []
+    for feed in sorted(set(records["feed"].to_pylist())):
+        of_feed = records.filter(pa.compute.equal(records["feed"], feed))
+        for header in sorted(set(of_feed["header"].to_pylist()), key=str):
+            same = pa.compute.fill_null(pa.compute.equal(of_feed["header"], header), True)
+            chosen = of_feed.filter(same)
+            path = folder / f"{feed}-{hashlib.sha256(str(header).encode()).hexdigest()[:8]}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(chosen, path)
+            parts.append(BronzePart(str(path), feed, chosen.num_rows))
+    return parts
+
+
+def pending(lake: Lake, catalog: Catalog, silo: str) -> Pending | None:
+    """The silo's next batch, or None where nothing is new and no replay is asked for."""
+    now = delta.version(lake.bronze(silo))
+    done = published_version(lake, silo)
+    before, after = bronze_parts(lake, silo, done), bronze_parts(lake, silo, now)
+    new = [part for name, part in sorted(after.items()) if name not in before]
+    replayed = _replayed(lake, silo, bool(new))
+    if not new and not replayed:
+        return None
+    ids = sorted(row["quarantine_id"] for row in replayed)
+    parts = new + _replay_parts(lake, silo, replayed, lake.staging("phi", silo) / "replay")
+    suffix = "-replay-" + hashlib.sha256("".join(ids).encode()).hexdigest()[:8] if ids else ""
+    return Pending(f"{silo}-{now:06d}{suffix}", now, parts, ids, _fingerprint(catalog, silo))
+
+
+def read_batch(folder: Path) -> dict[str, Any] | None:
+    """What `standardise` staged last, or None where nothing waits."""
+    path = folder / BATCH_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

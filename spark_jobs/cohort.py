@@ -1,0 +1,230 @@
+"""Cohort: who is in and why, what is known of each at the index date, what came of it, and in which split each stands.
+
+The cohort's three SQL files run over the pinned versions of the gold tables; their columns are fixed:
+
+| file | gives | a row |
+|---|---|---|
+| `index.sql` | patient_key, silo, index_date; in_1…in_n, out_1…out_m, as the declaration lists them | a candidate |
+| `features.sql` | patient_key, silo, index_date, the declared features | in the cohort |
+| `outcome.sql` | patient_key, index_date, outcome | in the cohort |
+
+A candidate is in if every `in_*` is true and no `out_*` is; a criterion that is null is not true. The later two read
+the rows that are in from the view `cohort_index`. A person may have several index dates; splits are by person.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cohortlake.core.catalog import Cohort
+from cohortlake.core.catalog.cohort import Splits
+from cohortlake.core.errors import CatalogError, GateFailedError
+from spark_jobs import delta
+from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.training import KEYS, SQL, cohort_folder, declared_cohort, inputs, stage, unchanged
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame
+
+ROW_KEY = ["patient_key", "index_date"]
+ARROW_TYPES = {
+    "number": lambda kind: pa.types.is_integer(kind) or pa.types.is_floating(kind),
+    "category": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
+    "boolean": pa.types.is_boolean,
+}
+
+
+def run(ctx: Context) -> StepResult:
+    """Stage the cohort's rows. Its book: in = candidates, out = rows in the cohort, deleted = excluded by a criterion.
+
+    Raises CatalogError where the SQL does not keep its contract, GateFailedError where no candidate is left.
+    """
+    cohort = declared_cohort(ctx)
+    if done := unchanged(ctx):
+        return done
+    pinned = inputs(ctx)
+    with _gold_views(ctx, pinned["gold"]):
+        candidates = _candidates(ctx, cohort).cache()
+        try:
+            flags = candidates.toArrow().to_pandas()
+            steps = attrition(flags, cohort)
+            is_in = flags[_criteria(cohort)[0]].all(axis=1) & ~flags[_criteria(cohort)[1]].any(axis=1)
+            _check_index(ctx, flags[is_in], steps)
+            ctx.progress(1, 3, f"{int(is_in.sum())} of {len(flags)} candidates")
+            rows = _rows(ctx, cohort, candidates)
+        finally:
+            candidates.unpersist()
+    ctx.progress(2, 3, "features and outcome")
+    _check_rows(ctx, cohort, rows, int(is_in.sum()))
+    rows = _finished(cohort, rows)
+    facts = {"cohort": cohort.name, "inputs": pinned, "attrition": steps, **describe(rows.to_pandas(), cohort)}
+    stage(ctx, "cohort", rows, facts)
+    ctx.progress(3, 3, "staged")
+    book = Book(f"cohort.{cohort.name}", len(flags), rows.num_rows, deleted=len(flags) - rows.num_rows)
+    return StepResult([book], facts)
+
+
+@contextmanager
+def _gold_views(ctx: Context, versions: Mapping[str, int]) -> Iterator[None]:
+    """Temp views named as the gold tables, at their pinned versions; dropped afterwards."""
+    for name, version in versions.items():
+        delta.read(ctx.spark, ctx.lake.gold(name), version).createOrReplaceTempView(name)
+    try:
+        yield
+    finally:
+        for name in (*versions, "cohort_index"):
+            ctx.spark.catalog.dropTempView(name)
+
+
+def _query(ctx: Context, name: str, expected: Sequence[str]) -> DataFrame:
+    """The frame of one of the cohort's SQL files. Raises CatalogError where it fails or gives other columns."""
+    from pyspark.errors import AnalysisException
+
+    path = cohort_folder(ctx) / name
+    try:
+        frame = ctx.spark.sql(path.read_text(encoding="utf-8"))
+        columns = frame.columns
+    except AnalysisException as error:
+        raise CatalogError(f"{path}: {str(error).splitlines()[0]}", "Are the tables it reads curated?") from error
+    if sorted(columns) != sorted(expected):
+        missing, extra = sorted(set(expected) - set(columns)), sorted(set(columns) - set(expected))
+        raise CatalogError(
+            f"{path}: its columns are not the declared ones: {missing or 'none'} missing, {extra or 'none'} too many",
+            "Declare each column in cohort.yaml, in the order of its criteria.",
+        )
+    return frame
+
+
+def _criteria(cohort: Cohort) -> tuple[list[str], list[str]]:
+    """The columns of `index.sql` that hold the criteria: inclusion, exclusion."""
+    inclusion = [f"in_{number}" for number in range(1, len(cohort.inclusion) + 1)]
+    return inclusion, [f"out_{number}" for number in range(1, len(cohort.exclusion) + 1)]
+
+
+def _candidates(ctx: Context, cohort: Cohort) -> DataFrame:
+    """The candidates, each criterion true or false."""
+    from pyspark.sql import functions as F
+
+    flags = [*_criteria(cohort)[0], *_criteria(cohort)[1]]
+    frame = _query(ctx, "index.sql", [*KEYS, *flags])
+    return frame.select(*KEYS, *(F.coalesce(F.col(name), F.lit(False)).alias(name) for name in flags))
+
+
+def attrition(flags: pd.DataFrame, cohort: Cohort) -> list[dict[str, Any]]:
+    """How many candidates are left after each criterion, in the declared order: rows, persons, rows by silo."""
+    inclusion, exclusion = _criteria(cohort)
+    steps = [("candidates", "every candidate", None)]
+    steps += [("inclusion", text, flags[name]) for text, name in zip(cohort.inclusion, inclusion, strict=True)]
+    steps += [("exclusion", text, ~flags[name]) for text, name in zip(cohort.exclusion, exclusion, strict=True)]
+    left = flags
+    found = []
+    for kind, text, keeps in steps:
+        left = left if keeps is None else left[keeps[left.index]]
+        silos = {silo: int((left["silo"] == silo).sum()) for silo in sorted(flags["silo"].unique())}
+        persons = left["patient_key"].nunique()
+        found.append({"kind": kind, "criterion": text, "rows": len(left), "persons": persons, "silos": silos})
+    return found
+
+
+def _check_index(ctx: Context, index: pd.DataFrame, steps: Sequence[Mapping[str, Any]]) -> None:
+    path = cohort_folder(ctx) / SQL[0]
+    if index.empty:
+        emptied = next(step["criterion"] for step in steps if step["rows"] == 0)
+        raise GateFailedError(f"{path}: no candidate is left after: {emptied}", "Look at the criteria and at gold.")
+    if index[list(KEYS)].isna().any(axis=None):
+        raise CatalogError(f"{path}: a row of the cohort has no patient_key, silo or index_date")
+    if twice := int(index.duplicated(ROW_KEY).sum()):
+        raise CatalogError(f"{path}: {twice} rows repeat a patient_key and index_date")
+
+
+def _rows(ctx: Context, cohort: Cohort, candidates: DataFrame) -> pa.Table:
+    """Index, features, outcome and stratum as they meet; `has_*` tells where a row came from, for `_check_rows`."""
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import DecimalType, DoubleType, FloatType
+
+    inclusion, exclusion = _criteria(cohort)
+    condition = " AND ".join([*inclusion, *(f"NOT {name}" for name in exclusion)]) or "true"
+    index = candidates.where(condition).select(*KEYS)
+    index.createOrReplaceTempView("cohort_index")
+    features = _query(ctx, "features.sql", [*KEYS, *cohort.features])
+    outcome = _query(ctx, "outcome.sql", [*ROW_KEY, "outcome"])
+    real = {f.name for f in features.schema.fields if isinstance(f.dataType, DecimalType | DoubleType | FloatType)}
+    # A number that is not a number is a missing one.
+    values = [F.nanvl(F.col(name).cast("double"), F.lit(None)).alias(name) for name in cohort.features if name in real]
+    known = features.select(
+        *ROW_KEY,
+        *(name for name in cohort.features if name not in real),
+        *values,
+        F.expr(f"coalesce(cast(({cohort.stratum}) AS string), 'unknown')").alias("stratum"),
+    )
+    joined = index.withColumn("has_index", F.lit(True))
+    joined = joined.join(known.withColumn("has_features", F.lit(True)), ROW_KEY, "full")
+    return joined.join(outcome.withColumn("has_outcome", F.lit(True)), ROW_KEY, "full").toArrow()
+
+
+def _check_rows(ctx: Context, cohort: Cohort, rows: pa.Table, expected: int) -> None:
+    """One row of features and one of outcome for each index row, no more, of the declared types."""
+    for name, marker in (("features.sql", "has_features"), ("outcome.sql", "has_outcome")):
+        path = cohort_folder(ctx) / name
+        lost = rows.filter(pc.is_null(rows[marker])).num_rows
+        strange = rows.filter(pc.is_null(rows["has_index"])).num_rows
+        if lost or strange or rows.num_rows != expected:
+            raise CatalogError(
+                f"{path}: {lost} index rows have none, {strange} rows are not in cohort_index, "
+                f"{rows.num_rows - strange - expected} repeat an index row",
+                "Start from cohort_index, LEFT JOIN what is known, and group by patient_key, silo and index_date.",
+            )
+    for name, feature in cohort.features.items():
+        if not ARROW_TYPES[feature.type](rows.schema.field(name).type):
+            found = rows.schema.field(name).type
+            raise CatalogError(f"{cohort_folder(ctx)}/features.sql: {name} is a {found}, declared as a {feature.type}")
+    if not pa.types.is_boolean(rows.schema.field("outcome").type) or rows["outcome"].null_count:
+        raise CatalogError(
+            f"{cohort_folder(ctx)}/outcome.sql: outcome must be true or false, found "
+            f"{rows['outcome'].null_count} nulls in a {rows.schema.field('outcome').type}",
+            "Exclude those whose outcome cannot be known, with a criterion of their own.",
+        )
+
+
+def split_of(patient_key: str, splits: Splits) -> str:
+    """A person's split: a function of the seed and the key alone, so that data may grow and nobody moves."""
+    share = int(hashlib.sha256(f"{splits.seed}|{patient_key}".encode()).hexdigest()[:15], 16) % 100
+    if share < splits.train:
+        return "train"
+    return "validation" if share < splits.train + splits.validation else "test"
+
+
+def _finished(cohort: Cohort, rows: pa.Table) -> pa.Table:
+    """The rows with their split, none synthetic, columns and rows in an order that is always the same."""
+    splits = [split_of(key, cohort.splits) for key in rows["patient_key"].to_pylist()]
+    rows = rows.append_column("split", pa.array(splits, pa.string()))
+    rows = rows.append_column("is_synthetic", pa.array([False] * rows.num_rows, pa.bool_()))
+    rows = rows.select([*KEYS, "split", "stratum", "is_synthetic", *cohort.features, "outcome"])
+    return rows.sort_by([(name, "ascending") for name in ROW_KEY]).combine_chunks()
+
+
+def counts(rows: pd.DataFrame) -> dict[str, Any]:
+    """Rows, persons, rows with the outcome, and the outcome's prevalence (share of rows, null where there are none)."""
+    events = int(rows["outcome"].sum())
+    prevalence = round(events / len(rows), 4) if len(rows) else None
+    return {"rows": len(rows), "persons": rows["patient_key"].nunique(), "events": events, "prevalence": prevalence}
+
+
+def describe(rows: pd.DataFrame, cohort: Cohort) -> dict[str, Any]:
+    """The cohort in counts: overall, by split, silo, stratum and (split, stratum); missing values by feature."""
+    found: dict[str, Any] = {"counts": counts(rows)}
+    for name in ("split", "silo", "stratum"):
+        found[f"by_{name}"] = {str(value): counts(part) for value, part in rows.groupby(name)}
+    pairs = rows.groupby(["split", "stratum"])
+    found["by_split_and_stratum"] = [
+        {"split": split, "stratum": stratum, **counts(part)} for (split, stratum), part in pairs
+    ]
+    found["missing"] = {name: int(rows[name].isna().sum()) for name in cohort.features}
+    return found

@@ -1,0 +1,149 @@
+"""publish: make what passed the gate live, each table in one commit.
+
+Where a batch brings only keys that are not live, once each, its staged parts are committed as they are: nothing is
+written again. Otherwise the newest version of each key goes through MERGE, which keeps the newer one, so that any order
+of arrival ends in the same table.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from spark_jobs import delta, quarantine
+from spark_jobs.batches import mark_published, read_batch
+from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.fhir_types import PARTITION, silver_schema
+
+THREADS = 2
+APPLICATION = "publish:{silo}"
+
+
+def staged_rows(ctx: Context, table: str, parts: list[delta.Part]) -> DataFrame:
+    """A staged table's rows, the silo as a column."""
+    schema = from_arrow_schema(silver_schema(ctx.catalog.resources[table]))
+    schema = type(schema)([field for field in schema.fields if field.name != PARTITION])
+    return delta.read_parts(ctx.spark, ctx.lake.silver(table), parts, schema)
+
+
+def _failed(folder: Path, table: str) -> Path | None:
+    path = folder / "failed" / f"{table}.parquet"
+    return path if path.exists() and pq.read_metadata(path).num_rows else None
+
+
+def _passed(ctx: Context, staged: delta.Staged, folder: Path) -> DataFrame:
+    """The staged rows without those that the gate failed, the newest version of each key."""
+    rows = staged_rows(ctx, staged.table, staged.parts)
+    failed = _failed(folder, staged.table)
+    if failed:
+        keys = ctx.spark.read.parquet(str(failed)).select("_file_hash", "_offset").distinct()
+        rows = rows.join(keys, ["_file_hash", "_offset"], "left_anti").select(*rows.columns)
+    columns = rows.columns
+    newest = rows.groupBy("id").agg(F.max_by(F.struct(*columns), F.col("_version")).alias("r"))
+    return newest.select("r.*")
+
+
+def _is_plain(ctx: Context, staged: delta.Staged, folder: Path) -> bool:
+    """Whether the parts can be committed as they are: nothing failed, no key twice, no key live."""
+    if _failed(folder, staged.table):
+        return False
+    table = ctx.lake.silver(staged.table)
+    ids = [pq.read_table(table / part.path, columns=["id"])["id"] for part in staged.parts]
+    keys = {key for column in ids for key in column.to_pylist()}
+    if len(keys) < staged.rows:
+        return False
+    if not any(part["partition"].get(PARTITION) == ctx.scope for part in _live_parts(table)):
+        return True
+    live = delta.read(ctx.spark, table).where(F.col(PARTITION) == ctx.scope).select("id")
+    fresh = staged_rows(ctx, staged.table, staged.parts).select("id")
+    return fresh.join(live, "id", "left_semi").isEmpty()
+
+
+def _live_parts(table: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    actions = pa.table(DeltaTable(str(table)).get_add_actions(flatten=True))
+    name = f"partition.{PARTITION}"
+    values = actions[name].to_pylist() if name in actions.column_names else []
+    return [{"partition": {PARTITION: value}} for value in values]
+
+
+def publish_table(ctx: Context, staged: delta.Staged, folder: Path, batch: dict[str, Any]) -> Book:
+    """Publish one table; done once a batch, however often it is called."""
+    table = ctx.lake.silver(staged.table)
+    failed = _failed(folder, staged.table)
+    rows = staged.rows - (pq.read_metadata(failed).num_rows if failed else 0)
+    facts = {"batch": batch["batch"], "rows": str(rows)}
+    done = _earlier(table, batch["batch"])
+    if done is not None:
+        return Book(staged.table, rows, done, superseded=rows - done)
+    if rows == 0:
+        return Book(staged.table, 0, 0)
+    with ctx.lake.lock(f"silver.{staged.table}"):
+        if _is_plain(ctx, staged, folder):
+            delta.commit(table, staged.parts, facts={**facts, "written": str(rows)})
+            return Book(staged.table, rows, rows)
+        if not _live_parts(table):
+            parts = delta.write_spark_parts(_passed(ctx, staged, folder).drop(PARTITION), table, {PARTITION: ctx.scope})
+            written = sum(part.rows for part in parts)
+            delta.commit(table, parts, facts={**facts, "written": str(written)})
+        else:
+            on = f"t.{PARTITION} = '{ctx.scope}' AND s.{PARTITION} = '{ctx.scope}' AND t.id = s.id"
+            source = _passed(ctx, staged, folder)
+            counts = delta.merge(ctx.spark, table, source, on=on, newer="s._version > t._version", facts=facts)
+            written = counts["inserted"] + counts["updated"]
+    return Book(staged.table, rows, written, superseded=rows - written)
+
+
+def _earlier(table: Path, batch: str) -> int | None:
+    """Rows that an earlier, interrupted call wrote for this batch, or None."""
+    from deltalake import DeltaTable
+
+    for entry in DeltaTable(str(table)).history(20):
+        if entry.get("batch") == batch and "written" in entry:
+            return int(entry["written"])
+        user = entry.get("userMetadata")
+        if user and json.loads(user).get("batch") == batch:
+            metrics = entry.get("operationMetrics", {})
+            return int(metrics.get("numTargetRowsInserted", 0)) + int(metrics.get("numTargetRowsUpdated", 0))
+    return None
+
+
+def run(ctx: Context) -> StepResult:
+    """Publish the silo's gated batch. Books: rows that passed = live now + superseded (an older or equal version)."""
+    folder = ctx.lake.staging("phi", ctx.scope)
+    batch = read_batch(folder)
+    if batch is None:
+        return StepResult([], {"batch": None})
+    staged = [table for table in delta.read_staged(folder).values() if table.rows]
+    ctx.spark  # noqa: B018 (started here, once, before the threads share it)
+    done = 0
+
+    def one(table: delta.Staged) -> Book:
+        nonlocal done
+        book = publish_table(ctx, table, folder, batch)
+        done += 1
+        ctx.progress(done, len(staged), table.table)
+        return book
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        books = list(pool.map(one, staged))
+    again = {
+        row["quarantine_id"]
+        for row in quarantine.held(ctx.lake, ctx.scope, quarantine.OPEN)
+        if row["batch"] == batch["batch"]
+    }
+    released = quarantine.set_status(ctx.lake, set(batch["replayed"]) - again, quarantine.RELEASED)
+    mark_published(ctx.lake, ctx.scope, batch["batch"], batch["bronze_version"])
+    shutil.rmtree(folder, ignore_errors=True)
+    versions = {book.table: delta.version(ctx.lake.silver(book.table)) for book in books}
+    return StepResult(books, {"batch": batch["batch"], "versions": versions, "released": released})

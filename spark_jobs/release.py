@@ -1,0 +1,93 @@
+"""Release: publish the staged rows as an immutable, versioned folder.
+
+The folder is written under a name that no reader looks at, and renamed: a release is there whole or not at all. Equal
+content has an equal version, and a version that is there is never written again. All but `released_at` in
+`release.json` is the same whenever, and however often, it is made.
+"""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cohortlake.core.catalog import Cohort
+from cohortlake.core.datasheet import datasheet
+from cohortlake.core.errors import GateFailedError
+from cohortlake.core.lake import write_error
+from cohortlake.core.releases import FACTS, SPLITS, file_sha256, release_version
+from spark_jobs import delta
+from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.training import declared_cohort, staged, staging, unchanged, write_parquet
+
+PARTIAL = ".partial"
+DATASHEET = "datasheet.md"
+
+
+def run(ctx: Context) -> StepResult:
+    """Publish a release. Its book: in = real and synthetic rows staged, out = rows in the release's files.
+
+    Raises GateFailedError where a guard is broken, LakeWriteError where the lake cannot be written.
+    """
+    cohort = declared_cohort(ctx)
+    if done := unchanged(ctx):
+        return done
+    real, facts = staged(ctx, "cohort")
+    synthetic, synthetic_facts = staged(ctx, "synthetic")
+    rows = pa.concat_tables([real, synthetic])
+    check(rows)
+    inputs = synthetic_facts.pop("inputs")
+    described = {**facts, "inputs": inputs, "declared_version": cohort.version, "synthetic": synthetic_facts}
+    folder = ctx.lake.releases(ctx.scope)
+    with ctx.lake.lock(f"releases-{ctx.scope}"):
+        version, is_new = _publish(folder, cohort, rows, described)
+    delta.write_json(staging(ctx) / "_release.json", {"version": version, "inputs": inputs})
+    out = {split: pq.read_metadata(folder / version / f"{split}.parquet").num_rows for split in SPLITS}
+    facts = {"version": version, "is_new": is_new, "rows": out, "synthetic_rows": synthetic.num_rows}
+    return StepResult([Book(f"release.{cohort.name}", rows.num_rows, sum(out.values()))], facts)
+
+
+def check(rows: pa.Table) -> None:
+    """The guards of a release. Raises GateFailedError for synthetic rows out of training, or a person in two splits."""
+    synthetic = rows.filter(rows["is_synthetic"])
+    real = rows.filter(pc.invert(rows["is_synthetic"]))
+    if strays := synthetic.filter(pc.not_equal(synthetic["split"], "train")).num_rows:
+        raise GateFailedError(f"{strays} synthetic rows are outside the training split", "Report this: it is a fault.")
+    if shared := len(set(synthetic["patient_key"].to_pylist()) & set(real["patient_key"].to_pylist())):
+        raise GateFailedError(f"{shared} synthetic keys are real ones", "Give the recipe another namespace.")
+    persons = rows.group_by("patient_key").aggregate([("split", "count_distinct")])
+    if split := pc.sum(pc.greater(persons["split_count_distinct"], 1)).as_py():
+        raise GateFailedError(f"{split} persons are in more than one split", "Report this: it is a fault.")
+
+
+def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]) -> tuple[str, bool]:
+    """Write the release unless it is there; gives its version, and whether it is new."""
+    partial = folder / PARTIAL
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
+        partial.mkdir(parents=True)
+        files = {}
+        for split in SPLITS:
+            path = partial / f"{split}.parquet"
+            write_parquet(path, rows.filter(pc.equal(rows["split"], split)).drop_columns("split"))
+            files[path.name] = file_sha256(path)
+        version = release_version(cohort.version, facts["inputs"]["definition"], files)
+        if (folder / version).exists():
+            shutil.rmtree(partial)
+            return version, False
+        sheet = partial / DATASHEET
+        sheet.write_text(datasheet(cohort, {**facts, "version": version}), encoding="utf-8")
+        files[DATASHEET] = file_sha256(sheet)
+        released_at = datetime.now(UTC).isoformat(timespec="seconds")
+        delta.write_json(partial / FACTS, {**facts, "version": version, "released_at": released_at, "files": files})
+        for path in partial.iterdir():
+            path.chmod(0o444)
+        partial.rename(folder / version)
+    except OSError as error:
+        raise write_error(error, folder) from error
+    return version, True

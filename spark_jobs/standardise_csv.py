@@ -1,0 +1,238 @@
+"""`standardise` for tabular silos: CSV records through the declared mapping, as Spark SQL, to parts of silver."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from typing import Any
+
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from cohortlake.core.catalog import Mapping
+from cohortlake.core.mapping import MappingCompiler
+from cohortlake.core.readers.framing import csv_header
+from spark_jobs import delta
+from spark_jobs.batches import BronzePart, Pending, bronze_parts
+from spark_jobs.context import Book, Context
+from spark_jobs.fhir_types import PARTITION, sql_type
+from spark_jobs.land_file import SCHEMA
+
+PLACE = ["_file", "_file_hash", "_offset", "_version"]
+THREADS = 2
+CSV_OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": "_corrupt", "escape": '"', "maxCharsPerColumn": "-1"}
+
+
+def _header(part: BronzePart) -> str:
+    group = pq.ParquetFile(part.path).read_row_group(0, columns=["header"])
+    return str(group["header"][0].as_py())
+
+
+def _rows(ctx: Context, feed: str, parts: Iterable[BronzePart]) -> DataFrame:
+    """A feed's records as rows: its declared columns as text (empty is null), their place, `_reasons` to reject them."""
+    declared = ctx.catalog.silos[ctx.scope].feeds[feed]
+    columns = [*declared.columns, *(c for c in declared.optional_columns if c not in declared.columns)]
+    by_header: dict[str, list[str]] = {}
+    for part in parts:
+        by_header.setdefault(_header(part), []).append(part.path)
+    frames = []
+    for header, paths in by_header.items():
+        found = csv_header(header)
+        schema = ", ".join(f"`{name}` STRING" for name in [*found, "_corrupt"])
+        bronze = ctx.spark.read.schema(from_arrow_schema(SCHEMA)).parquet(*paths).where(F.col("feed") == feed)
+        parsed = bronze.withColumn("r", F.from_csv("payload", schema, CSV_OPTIONS))
+        required = [
+            F.when(F.col(f"r.`{name}`").isNull(), F.lit(f"required column: {name} is empty"))
+            for name in declared.required
+        ]
+        corrupt = F.when(F.col("r._corrupt").isNotNull(), F.lit(f"fields: the record does not have {len(found)} of them"))
+        modified = F.date_format("file_modified_at", "yyyy-MM-dd'T'HH:mm:ss")
+        version = F.concat_ws("|", F.lit("|"), modified, "file_hash", F.lpad(F.col("offset").cast("string"), 15, "0"))
+        frames.append(
+            parsed.select(
+                *(F.col(f"r.`{c}`").alias(c) if c in found else F.lit(None).cast("string").alias(c) for c in columns),
+                F.col("file").alias("_file"),
+                F.col("file_hash").alias("_file_hash"),
+                F.col("offset").alias("_offset"),
+                version.alias("_version"),
+                # A record with a wrong number of fields has no columns to speak of.
+                F.when(F.col("r._corrupt").isNotNull(), F.array(corrupt))
+                .otherwise(F.array_compact(F.array(*required)) if required else F.array().cast("array<string>"))
+                .alias("_reasons"),
+            )
+        )
+    return reduce(DataFrame.unionByName, frames)
+
+
+def _newest(rows: DataFrame, key: list[str]) -> DataFrame:
+    """The newest row a key."""
+    names = [name for name in rows.columns if name not in key]
+    newest = F.max_by(F.struct(*names), F.col("_version")).alias("r")
+    return rows.groupBy(*key).agg(newest).select(*key, "r.*")
+
+
+def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[DataFrame, list[DataFrame]]:
+    """A mapping's rows with their children's as arrays, for all keys that the batch touches; and the orphans.
+
+    Rows that came earlier take part, so that a child that arrives after its parent (or before) ends in the same place.
+    """
+    feeds = ctx.catalog.silos[ctx.scope].feeds
+    everything = [*bronze_parts(ctx.lake, ctx.scope).values(), *(p for p in batch.parts if "/replay/" in p.path)]
+    main = _rows(ctx, mapping.feed, [p for p in everything if p.feed == mapping.feed]).where("size(_reasons) = 0")
+    main = _newest(main, feeds[mapping.feed].key)
+    orphans = []
+    touched = []
+    if any(p.feed == mapping.feed for p in batch.parts):
+        fresh = _rows(ctx, mapping.feed, [p for p in batch.parts if p.feed == mapping.feed])
+        touched.append(fresh.select(F.expr(mapping.id).alias("_id")))
+    for name, child in mapping.children.items():
+        parts = [p for p in everything if p.feed == child.feed]
+        if not parts:
+            main = main.withColumn(name, F.lit(None))
+            continue
+        lines = _rows(ctx, child.feed, parts).where("size(_reasons) = 0")
+        lines = _newest(lines, feeds[child.feed].key)
+        columns = [c for c in lines.columns if c not in (*PLACE, "_reasons")]
+        order = F.struct(*(F.col(c) for c in child.order), F.struct(*columns).alias("line"))
+        wanted = lines.where(child.where)
+        grouped = wanted.groupBy(F.col(child.on).alias("_on")).agg(
+            F.transform(F.array_sort(F.collect_list(order)), lambda x: x["line"]).alias(name),
+            F.max("_version").alias("_child_version"),
+            F.count("*").alias("_count"),
+        )
+        if any(p.feed == child.feed for p in batch.parts):
+            fresh = _rows(ctx, child.feed, [p for p in batch.parts if p.feed == child.feed])
+            touched.append(fresh.select(F.col(child.on).alias("_id")))
+            keys = main.select(F.expr(child.key).alias("_on"))
+            place = F.lit(f"{child.feed} names no {mapping.feed}")
+            orphan = fresh.where("size(_reasons) = 0").where(child.where)
+            orphan = orphan.join(keys, orphan[child.on] == keys["_on"], "left_anti")
+            orphans.append(orphan.select(*PLACE, F.lit(child.feed).alias("feed"), F.array(place).alias("_reasons")))
+        main = main.join(grouped, F.expr(child.key) == F.col("_on"), "left").drop("_on")
+        # The key grows with what is known of the resource: its newest part, then how many parts there are.
+        grown = F.greatest("_version", F.coalesce("_child_version", "_version"))
+        count = F.lpad(F.coalesce("_count", F.lit(0)).cast("string"), 9, "0")
+        main = main.withColumn("_version", F.concat_ws("|", grown, count)).drop("_child_version", "_count")
+    ids = reduce(DataFrame.union, touched).distinct()
+    return main.join(ids, F.expr(mapping.id) == ids["_id"], "left_semi"), orphans
+
+
+def _mapped(ctx: Context, mapping: Mapping, rows: DataFrame) -> DataFrame:
+    """Rows as the resource's silver columns, with `_bad`."""
+    tree = ctx.catalog.resources[mapping.resource]
+    columns = MappingCompiler(mapping, tree, ctx.catalog.maps[ctx.scope], sql_type).columns()
+    unmapped, bad = columns.pop("_unmapped"), columns.pop("_bad")
+    made = [F.expr(sql).alias(name) for name, sql in columns.items()]
+    lake = [F.col("_version"), F.col("_file_hash"), F.col("_offset"), F.expr(unmapped).alias("_unmapped")]
+    place = [F.col("_file"), F.expr(bad).alias("_bad")]
+    return rows.where(mapping.where).select(*made, *lake, *place)
+
+
+def _standardise(ctx: Context, mapping: Mapping, batch: Pending) -> dict[str, Any]:
+    """One mapping: its staged parts, rejected rows and books."""
+    from spark_jobs.standardise import create_silver
+
+    tree = ctx.catalog.resources[mapping.resource]
+    parts = [part for part in batch.parts if part.feed == mapping.feed]
+    orphans: list[DataFrame] = []
+    if mapping.children:
+        rows, orphans = _with_children(ctx, mapping, batch)
+    else:
+        rows = _rows(ctx, mapping.feed, parts).where("size(_reasons) = 0")
+    mapped = _mapped(ctx, mapping, rows)
+    is_good = "_bad IS NULL OR size(_bad) = 0"
+    create_silver(ctx.lake, tree)
+    table = ctx.lake.silver(mapping.resource)
+    staged = delta.write_spark_parts(mapped.where(is_good).drop("_file", "_bad"), table, {PARTITION: ctx.scope})
+    bad = mapped.where(f"NOT ({is_good})").select(
+        *PLACE, F.lit(mapping.feed).alias("feed"), F.transform("_bad", lambda x: F.concat(F.lit("type: "), x)).alias("_reasons")
+    )
+    return {"parts": staged, "rejects": [bad, *orphans], "name": mapping.name}
+
+
+def _reject_frames(ctx: Context, batch: Pending) -> list[DataFrame]:
+    frames = []
+    for feed in sorted({part.feed for part in batch.parts}):
+        rows = _rows(ctx, feed, [part for part in batch.parts if part.feed == feed]).where("size(_reasons) > 0")
+        frames.append(rows.select(*PLACE, F.lit(feed).alias("feed"), "_reasons"))
+    return frames
+
+
+def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
+    """Stage a tabular silo's batch. Books: a feed's records = rows staged + quarantined + kept in bronze only."""
+    present = {part.feed for part in batch.parts}
+    mappings = [
+        mapping
+        for mapping in ctx.catalog.mappings[ctx.scope].values()
+        if {mapping.feed, *(child.feed for child in mapping.children.values())} & present
+    ]
+    done = 0
+
+    def one(mapping: Mapping) -> dict[str, Any]:
+        nonlocal done
+        made = _standardise(ctx, mapping, batch)
+        done += 1
+        ctx.progress(done, len(mappings) + 1, mapping.name)
+        return made
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        results = list(pool.map(one, mappings))
+    frames = [*_reject_frames(ctx, batch), *(frame for result in results for frame in result["rejects"])]
+    rejected = [
+        {"file": row["_file"], "file_hash": row["_file_hash"], "offset": row["_offset"], "id": None}
+        | {"feed": row["feed"], "reasons": row["_reasons"], "resource_type": ""}
+        for row in reduce(DataFrame.unionByName, frames).collect()
+    ]
+    staged: dict[str, delta.Staged] = {}
+    for mapping, result in zip(mappings, results, strict=True):
+        table = staged.setdefault(mapping.resource, delta.Staged(mapping.resource, [], 0))
+        table.parts += result["parts"]
+        table.rows += sum(part.rows for part in result["parts"])
+    return {
+        "staged": staged,
+        "rejected": rejected,
+        "unexpected": {},
+        "unmapped": _unmapped(ctx, staged),
+        **_books(ctx, batch, mappings, results, rejected),
+    }
+
+
+def _unmapped(ctx: Context, staged: dict[str, delta.Staged]) -> dict[str, int]:
+    """How often each code that a map lacks came: `map: code` -> rows."""
+    counts: Counter[str] = Counter()
+    for table in staged.values():
+        for part in table.parts:
+            column = pq.read_table(ctx.lake.silver(table.table) / part.path, columns=["_unmapped"])["_unmapped"]
+            for found in column.drop_null().to_pylist():
+                counts.update(f"{entry['map']}: {entry['code']}" for entry in found)
+    return dict(counts)
+
+
+def _books(
+    ctx: Context, batch: Pending, mappings: list[Mapping], results: list[dict[str, Any]], rejected: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Each feed's records against what was made of them, counted from the files that were written."""
+    bad = Counter(row["feed"] for row in rejected)
+    books: dict[str, Book] = {}
+    not_mapped: dict[str, int] = {}
+    by_feed = batch.feeds()
+    for mapping, result in zip(mappings, results, strict=True):
+        made = sum(part.rows for part in result["parts"])
+        if mapping.children or mapping.where != "true":
+            # Rows of several feeds make one resource, or not every row does: what was made is what there is to count.
+            books[mapping.name] = Book(mapping.name, made, made)
+        else:
+            count = by_feed.get(mapping.feed, 0)
+            books[mapping.name] = Book(mapping.name, count, made, bad[mapping.feed])
+    mapped = {mapping.feed for mapping in mappings}
+    for feed, count in by_feed.items():
+        if feed not in mapped:
+            not_mapped[feed] = count
+            books[feed] = Book(f"bronze.{feed}", count, count - bad[feed], bad[feed])
+    return {"books": books, "not_mapped": not_mapped}
+
+

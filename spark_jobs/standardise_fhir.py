@@ -1,0 +1,133 @@
+"""The task of `standardise` for FHIR NDJSON: some row groups of a bronze part to one typed part of silver."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cohortlake.core.readers.fhir_json import parse
+from spark_jobs import delta
+from spark_jobs.fhir_types import LAKE_FIELDS, PARTITION, UNMAPPED
+from spark_jobs.parallel import Unit
+
+REJECTED = pa.schema(
+    [("file", pa.string()), ("file_hash", pa.string()), ("offset", pa.int64()), ("id", pa.string())]
+    + [("reason", pa.string())]
+)
+BRONZE_COLUMNS = ["file", "file_hash", "file_modified_at", "offset", "payload"]
+
+
+def record_version(last_updated: str | None, version_id: str | None) -> str:
+    """The part of a version key that the record itself gives: its time in UTC, then its version number."""
+    moment = ""
+    if last_updated:
+        try:
+            parsed = datetime.datetime.fromisoformat(last_updated)
+            parsed = parsed.replace(tzinfo=parsed.tzinfo or datetime.UTC).astimezone(datetime.UTC)
+            moment = parsed.strftime("%Y-%m-%dT%H:%M:%S.%f")
+        except ValueError:
+            moment = ""
+    number = version_id or ""
+    return f"{moment}|{number.zfill(12) if number.isdigit() else number}"
+
+
+def _versions(meta: pa.ChunkedArray, records: pa.Table) -> pa.Array:
+    """A version key a row: comparable as text, and the same whatever the order of arrival.
+
+    The record's own time and number, then its file's time, then its place, so that two rows are never equal.
+    """
+    updated, number = pc.struct_field(meta, "lastUpdated"), pc.struct_field(meta, "versionId")
+    if updated.null_count == len(updated) and number.null_count == len(number):
+        own: Any = "|"
+    else:
+        pairs = zip(updated.to_pylist(), number.to_pylist(), strict=True)
+        own = pa.array([record_version(*pair) for pair in pairs], pa.string())
+    modified = pc.strftime(records["file_modified_at"].cast(pa.timestamp("s")), format="%Y-%m-%dT%H:%M:%S")
+    place = pc.utf8_lpad(records["offset"].cast(pa.string()), 15, "0")
+    return pc.binary_join_element_wise(own, modified, records["file_hash"], place, "|")
+
+
+def _shown_type(value: str | None) -> str:
+    return value if value and re.fullmatch(r"[A-Za-z]{1,40}", value) else "(none)" if value is None else "(not a name)"
+
+
+def _rejected(records: pa.Table, reasons: dict[int, str], ids: dict[int, str | None]) -> pa.Table:
+    places = pa.array(sorted(reasons), pa.int64())
+    taken = records.select(["file", "file_hash", "offset"]).take(places)
+    return taken.append_column("id", pa.array([ids.get(i) for i in sorted(reasons)], pa.string())).append_column(
+        "reason", pa.array([reasons[i] for i in sorted(reasons)], pa.string())
+    )
+
+
+def _typed(records: pa.Table, schema: pa.Schema, wanted: str, unexpected: Counter[str]) -> tuple[pa.Table, pa.Table]:
+    """Rows of the silver table, and the rejected records."""
+    payload = records["payload"].combine_chunks()
+    parsed = parse(payload, schema)
+    unexpected.update(parsed.unexpected)
+    table, kept, reasons = parsed.table, parsed.kept, dict(parsed.bad)
+    ids: dict[int, str | None] = {}
+    is_wanted = pc.fill_null(pc.equal(table["resourceType"], wanted), False)
+    if not pc.all(is_wanted).as_py() and table.num_rows:
+        for index in pc.indices_nonzero(pc.invert(is_wanted)).to_pylist():
+            place = int(kept[index])
+            found = _shown_type(table["resourceType"][index].as_py())
+            reasons[place] = f"resource type: {found} in a feed of {wanted}"
+            ids[place] = table["id"][index].as_py()
+        table, kept = table.filter(is_wanted), kept[is_wanted.to_numpy().astype(bool)]
+    rows = records.select(["file", "file_hash", "file_modified_at", "offset"]).take(pa.array(kept, pa.int64()))
+    lake = [
+        _versions(table["meta"], rows),
+        rows["file_hash"],
+        rows["offset"],
+        pa.nulls(table.num_rows, UNMAPPED),
+    ]
+    columns = [table[name] for name in schema.names if name != "resourceType"]
+    names = [name for name in schema.names if name != "resourceType"] + [field.name for field in LAKE_FIELDS]
+    return pa.table([*columns, *lake], names=names), _rejected(records, reasons, ids)
+
+
+def standardise_part(unit: Unit, schema: pa.Schema) -> Unit:
+    """One task. Gives the silver part, the file of rejected records, and the values that silver does not type."""
+    source = pq.ParquetFile(unit["source"])
+    table = Path(unit["table"])
+    name = delta.part_path({PARTITION: unit["silo"]})
+    target = table / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    rejects: list[pa.Table] = []
+    unexpected: Counter[str] = Counter()
+    rows, writer = 0, None
+    groups = unit["groups"] if unit["groups"] is not None else range(source.num_row_groups)
+    for group in groups:
+        records = source.read_row_group(group, columns=BRONZE_COLUMNS)
+        typed, rejected = _typed(records, schema, unit["resource"], unexpected)
+        if rejected.num_rows:
+            rejects.append(rejected)
+        if typed.num_rows:
+            if writer is None:
+                writer = pq.ParquetWriter(target, typed.schema, write_statistics=False, **delta.COMPRESSION)
+            writer.write_table(typed)
+            rows += typed.num_rows
+    if writer:
+        writer.close()
+    path = None
+    if rejects:
+        path = Path(unit["rejects"]) / delta.part_path({})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.concat_tables(rejects), path)
+    part = asdict(delta.Part(name, rows, target.stat().st_size, {PARTITION: unit["silo"]})) if rows else None
+    return {
+        "part": part,
+        "rows": rows,
+        "rejects": str(path) if path else None,
+        "rejected": int(np.sum([t.num_rows for t in rejects])),
+        "unexpected": dict(unexpected),
+    }

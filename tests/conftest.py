@@ -1,0 +1,23 @@
+"""Fixtures that tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The process's Spark session, small enough to share a machine."""
+    os.environ.setdefault("COHORTLAKE_DRIVER_MEMORY", "2g")
+    from spark_jobs.session import spark_session
+
+    session = spark_session()
+    yield session
+    session.stop()

@@ -1,0 +1,131 @@
+"""Every example of a curated table and of a cohort is a test: what goes in, and the rows that come out.
+
+| example | in | out |
+|---|---|---|
+| a view's | `input.ndjson`: resources | `expected.csv`; keys are plain ids, `silo` is the curate job's to add |
+| a SQL table's | `input/<table>.csv`: rows of the tables it needs | `expected.csv` |
+| a cohort's | `input/<table>.csv`: rows of gold | `expected_index.csv`, `expected_features.csv`, `expected_outcome.csv` |
+
+A column that an input leaves out is null; rows come in any order; an empty field is a null.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from cohortlake.core.catalog import Catalog, Table, load_catalog
+from spark_jobs.fhir_types import spark_schema
+from spark_jobs.views import view_frame
+
+CATALOG: Catalog = load_catalog()
+VIEWS = sorted(name for name, table in CATALOG.tables.items() if table.is_view)
+SQL_TABLES = sorted(name for name, table in CATALOG.tables.items() if not table.is_view)
+
+pytestmark = pytest.mark.spark
+
+
+def _folder(kind: str, name: str) -> Path:
+    folder = CATALOG.folder / kind / name / "example"
+    assert folder.is_dir(), f"{name} has no example"
+    return folder
+
+
+def _types(table: Table) -> dict[str, str]:
+    return {name: column.type for name, column in table.columns.items()}
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return next(csv.reader(lines))
+
+
+def _read(spark: SparkSession, path: Path, types: dict[str, str]) -> DataFrame:
+    """A CSV file as a frame of the given types, with nulls for the columns that it leaves out."""
+    header = _header(path)
+    assert set(header) <= set(types), f"{path}: {sorted(set(header) - set(types))} are not declared"
+    schema = ", ".join(f"`{name}` {types[name]}" for name in header)
+    frame = spark.read.csv(str(path), schema=schema, header=True, enforceSchema=False, mode="FAILFAST")
+    return frame.select(*(F.col(n) if n in header else F.lit(None).cast(t).alias(n) for n, t in types.items()))
+
+
+def _register(spark: SparkSession, folder: Path) -> None:
+    """Temp views of the gold tables: the example's rows, and none of a table that it has no file for."""
+    for name, table in CATALOG.tables.items():
+        path = folder / f"{name}.csv"
+        if path.exists():
+            _read(spark, path, _types(table)).createOrReplaceTempView(name)
+        else:
+            schema = ", ".join(f"`{column}` {kind}" for column, kind in _types(table).items())
+            spark.createDataFrame([], schema).createOrReplaceTempView(name)
+
+
+def _simple(frame: DataFrame) -> dict[str, str]:
+    """Types by column, in SQL's words. A number's width is told, since a reader of gold relies on it."""
+    return {field.name: field.dataType.simpleString().upper() for field in frame.schema}
+
+
+def _assert_same(found: DataFrame, spark: SparkSession, path: Path) -> None:
+    types = _simple(found)
+    assert _header(path) == list(types), f"{path}: its columns are not those of the result"
+    expected = _read(spark, path, types)
+    assert sorted(map(repr, found.collect())) == sorted(map(repr, expected.collect()))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_view_example(spark: SparkSession, name: str) -> None:
+    table, view = CATALOG.tables[name], CATALOG.views[name]
+    folder = _folder("tables", name)
+    schema = spark_schema(CATALOG.resources[view["resource"]])
+    resources = spark.read.json(str(folder / "input.ndjson"), schema=schema, mode="FAILFAST")
+    found = view_frame(resources, view)
+    declared = {column: kind for column, kind in _types(table).items() if column != "silo"}
+    assert _simple(found) == declared
+    _assert_same(found, spark, folder / "expected.csv")
+
+
+@pytest.mark.parametrize("name", SQL_TABLES)
+def test_sql_table_example(spark: SparkSession, name: str) -> None:
+    folder = _folder("tables", name)
+    _register(spark, folder / "input")
+    found = spark.sql((folder.parent / "table.sql").read_text(encoding="utf-8"))
+    assert _simple(found) == _types(CATALOG.tables[name])
+    _assert_same(found, spark, folder / "expected.csv")
+
+
+@pytest.mark.parametrize("name", sorted(CATALOG.cohorts))
+def test_cohort_example(spark: SparkSession, name: str) -> None:
+    cohort, folder = CATALOG.cohorts[name], _folder("cohorts", name)
+    _register(spark, folder / "input")
+    sql = {step: (folder.parent / f"{step}.sql").read_text(encoding="utf-8") for step in ("index", "features", "outcome")}
+
+    index = spark.sql(sql["index"])
+    inclusion = [f"in_{number}" for number in range(1, len(cohort.inclusion) + 1)]
+    exclusion = [f"out_{number}" for number in range(1, len(cohort.exclusion) + 1)]
+    assert index.columns == ["patient_key", "silo", "index_date", *inclusion, *exclusion]
+    _assert_same(index, spark, folder / "expected_index.csv")
+
+    is_in = " AND ".join([*inclusion, *(f"NOT coalesce({flag}, false)" for flag in exclusion)])
+    index.where(is_in).select("patient_key", "silo", "index_date").createOrReplaceTempView("cohort_index")
+    features = spark.sql(sql["features"])
+    assert features.columns == ["patient_key", "silo", "index_date", *cohort.features]
+    _assert_same(features, spark, folder / "expected_features.csv")
+    assert features.where(F.expr(cohort.stratum).isNull()).isEmpty(), "a row has no stratum"
+    _assert_same(spark.sql(sql["outcome"]), spark, folder / "expected_outcome.csv")
+
+
+@pytest.mark.parametrize("name", sorted(CATALOG.tables))
+def test_declaration_holds_together(name: str) -> None:
+    """Keys and references lead somewhere, and what a table needs is there."""
+    table = CATALOG.tables[name]
+    known = CATALOG.resources if table.is_view else CATALOG.tables
+    assert set(table.needs) <= set(known)
+    assert "silo" in table.columns
+    for column in table.columns.values():
+        if column.references:
+            other, key = column.references.split(".")
+            assert CATALOG.tables[other].key == [key]

@@ -1,0 +1,131 @@
+"""The processes behind a local Airflow: its components and one Spark Connect server, all on the loopback only."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pyspark
+
+from cohortlake.core.errors import CohortlakeError
+from spark_jobs.session import java_environment, settings
+from tools.airflow_home import HOME, LOOPBACK, environment, free_port
+
+
+class ServiceError(CohortlakeError):
+    """A process did not come up, or ended too soon."""
+
+    exit_code = 40
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when ours dies, however it dies (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _session(process: psutil.Process) -> int:
+    with suppress(OSError):
+        return os.getsid(process.pid)
+    return -1
+
+
+class Services:
+    """Started processes, by name. Leaving the `with` block stops them and all that they started."""
+
+    def __init__(self, port: int, **variables: str) -> None:
+        self.port, self._spark_port = port, free_port()
+        # The Spark server lets in who knows the token: a lake's data is not open to the whole machine.
+        token = secrets.token_urlsafe(24)
+        self._environment = environment(SPARK_CONNECT_AUTHENTICATE_TOKEN=token, **variables)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Services:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def bring_up(self, *, with_dag_processor: bool) -> None:
+        """Start Spark, and meanwhile Airflow: its metadata first, then its components side by side."""
+        self._start_spark()
+        self._start("prepare", [sys.executable, "-m", "tools.airflow_prepare"])
+        if self._processes["prepare"].wait() == 0:
+            del self._processes["prepare"]
+        self.check()
+        airflow, remote = [sys.executable, "-m", "airflow"], f"sc://localhost:{self._spark_port}"
+        self._start("api-server", [*airflow, "api-server"])
+        self._start("scheduler", [sys.executable, "-m", "tools.airflow_scheduler"], SPARK_REMOTE=remote)
+        if with_dag_processor:
+            self._start("dag-processor", [*airflow, "dag-processor"])
+        self._wait_for_port("api-server", self.port)
+        self._wait_for_port("spark", self._spark_port)
+
+    def _start_spark(self) -> None:
+        chosen = settings("local[*]") | {
+            "spark.connect.grpc.binding.address": LOOPBACK,
+            "spark.connect.grpc.binding.port": str(self._spark_port),
+            "spark.log.level": "ERROR",
+        }
+        command = [str(Path(pyspark.__file__).parent / "bin/spark-submit")]
+        command += ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]
+        for name, value in chosen.items():
+            command += ["--conf", f"{name}={value}"]
+        # Without an address of its own, Spark asks the resolver for the machine's name.
+        self._start("spark", [*command, "spark-internal"], SPARK_LOCAL_IP=LOOPBACK, **java_environment())
+
+    def _start(self, name: str, command: list[str], **variables: str) -> None:
+        """Start a process in a session of its own, so that a Ctrl-C reaches only us and we stop it in order."""
+        self._log(name).parent.mkdir(parents=True, exist_ok=True)
+        with self._log(name).open("wb") as output:
+            self._processes[name] = subprocess.Popen(
+                command,
+                cwd=HOME,
+                env=self._environment | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    def _log(self, name: str) -> Path:
+        return HOME / "logs" / f"{name}.log"
+
+    def check(self) -> None:
+        """Raise ServiceError where a process has ended."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                log = self._log(name)
+                last = "\n".join(log.read_text(errors="replace").strip().splitlines()[-5:])
+                raise ServiceError(f"{name} ended with {process.returncode}:\n{last}", f"See {log}")
+
+    def _wait_for_port(self, name: str, port: int, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.check()
+            with socket.socket() as probe:
+                if probe.connect_ex((LOOPBACK, port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise ServiceError(f"{name} does not listen after {seconds:.0f} s", f"See {self._log(name)}")
+
+    def stop(self) -> None:
+        """End every process of every session that we opened: asked first, killed after 5 s."""
+        sessions = {process.pid for process in self._processes.values()}
+        alive = [process for process in psutil.process_iter() if _session(process) in sessions]
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            for process in alive:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(how)
+            _, alive = psutil.wait_procs(alive, timeout=5)
+        self._processes.clear()
