@@ -1,7 +1,7 @@
 """Silver to gold: de-identify, build the curated tables, gate them, publish.
 
-Starts when `ingest` updates the asset `silver`, with that run's name, lake and `force`; updates the asset `gold`, and so
-starts `training`. A gate that fails leaves the last good version of every table live.
+Starts when `ingest` updates the asset `silver`, with that run's name, lake and `force`; updates the asset `gold`, and
+so starts `training`. A gate that fails leaves the last good version of every table live.
 
 * **By hand**: trigger it; it curates what is live in silver.
 * **Failed?** Mend the cause, then clear the failed task (with downstream).

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction
 
@@ -162,20 +162,52 @@ def commit(
     raise AssertionError("unreachable")
 
 
-def applied(table: Path, application: str) -> int:
-    """The highest number committed under an application name, or -1."""
-    if not exists(table):
-        return -1
-    found = DeltaTable(str(table)).transaction_version(application)
-    return -1 if found is None else int(found)
+def replace(
+    table: Path,
+    schema: pa.Schema,
+    parts: Sequence[Part],
+    *,
+    description: str,
+    privacy: Mapping[str, str],
+    facts: Mapping[str, str],
+) -> None:
+    """Make parts the whole of a table, in one commit; columns that changed change with them."""
+    live = create(table, schema, description=description, privacy=privacy)
+    if live.schema() == Schema.from_arrow(schema):
+        commit(table, parts, mode="overwrite", facts=facts)
+        return
+    data = pa.concat_tables([pq.read_table(table / part.path) for part in parts] or [schema.empty_table()])
+    try:
+        write_deltalake(
+            str(table), data.cast(schema), mode="overwrite", schema_mode="overwrite",
+            commit_properties=CommitProperties(custom_metadata=dict(facts)),
+        )  # fmt: skip
+    except OSError as error:
+        raise write_error(error, table) from error
 
 
-def commit_facts(table: Path, application: str, number: int) -> dict[str, Any]:
-    """The facts stored with the commit that applied `number`, or {} where history no longer has it."""
-    for entry in DeltaTable(str(table)).history():
-        if entry.get("batch") == f"{application}:{number}":
-            return dict(entry)
-    return {}
+def add_columns(spark: SparkSession, table: Path, schema: pa.Schema) -> list[str]:
+    """Add to the table what the schema has beyond it, at any depth; gives the paths added."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+    from pyspark.sql.types import ArrayType, DataType, StructType
+
+    added: list[str] = []
+
+    def compare(live: DataType, wanted: DataType, path: str) -> None:
+        if isinstance(live, ArrayType) and isinstance(wanted, ArrayType):
+            compare(live.elementType, wanted.elementType, f"{path}.element")
+        elif isinstance(live, StructType) and isinstance(wanted, StructType):
+            for field_ in wanted.fields:
+                place = f"{path}.`{field_.name}`" if path else f"`{field_.name}`"
+                if field_.name not in live.names:
+                    added.append(f"{place} {field_.dataType.simpleString()}")
+                else:
+                    compare(live[field_.name].dataType, field_.dataType, place)
+
+    compare(read(spark, table).schema, from_arrow_schema(schema), "")
+    if added:
+        spark.sql(f"ALTER TABLE delta.`{table}` ADD COLUMNS ({', '.join(added)})")
+    return added
 
 
 def read(spark: SparkSession, table: Path, at: int | None = None) -> DataFrame:

@@ -5,6 +5,8 @@ FHIR decimals are DECIMAL(38,18); dates and times stay text, since FHIR allows p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
@@ -64,3 +66,20 @@ def silver_schema(tree: Node) -> pa.Schema:
 def spark_schema(tree: Node) -> StructType:
     """The resource's own columns, as Spark's."""
     return from_arrow_schema(fhir_schema(tree))
+
+
+COLUMN_TYPES = {
+    "STRING": pa.string(),
+    "BOOLEAN": pa.bool_(),
+    "INT": pa.int32(),
+    "BIGINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+    "DECIMAL(18,2)": pa.decimal128(18, 2),
+    "DATE": pa.date32(),
+    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+}
+
+
+def table_schema(columns: Mapping[str, str]) -> pa.Schema:
+    """A curated table's columns, from their declared SQL types."""
+    return pa.schema([pa.field(name, COLUMN_TYPES[kind]) for name, kind in columns.items()])

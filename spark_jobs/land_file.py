@@ -105,7 +105,7 @@ def land_file(unit: Unit) -> Unit:
             if len(good.offsets):
                 if writer is None:
                     writer = pq.ParquetWriter(
-                        target, SCHEMA, use_dictionary=REPEATED, write_statistics=["file_hash"], **delta.COMPRESSION
+                        target, SCHEMA, use_dictionary=REPEATED, write_statistics=["file_hash", "offset"], **delta.COMPRESSION
                     )
                 writer.write_table(_columns(unit, header, unit["batch"], unit["landed_at"], good))
                 rows += len(good.offsets)
@@ -124,7 +124,7 @@ def land_file(unit: Unit) -> Unit:
         _keep_rejected(Path(unit["rejects"]), rejected)
     part = None
     if rows:
-        statistics = {"file_hash": unit["file_hash"], "feed": unit["feed"]}
+        statistics = {"file_hash": unit["file_hash"], "feed": unit["feed"], "file": unit["file"]}
         part = asdict(delta.Part(name, rows, target.stat().st_size, {}, statistics, statistics))
     extra = [c for c in csv_header(header or "") if c not in unit["columns"] and c not in unit["optional_columns"]]
     return {"part": part, "rows": rows, "rejected": len(rejected), "extra_columns": extra}

@@ -13,7 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -21,7 +24,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from spark_jobs import delta, quarantine
 from spark_jobs.batches import mark_published, read_batch
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.fhir_types import PARTITION, silver_schema
+from spark_jobs.fhir_types import PARTITION, silver_schema, table_schema
 
 THREADS = 2
 APPLICATION = "publish:{silo}"
@@ -56,25 +59,20 @@ def _is_plain(ctx: Context, staged: delta.Staged, folder: Path) -> bool:
     if _failed(folder, staged.table):
         return False
     table = ctx.lake.silver(staged.table)
-    ids = [pq.read_table(table / part.path, columns=["id"])["id"] for part in staged.parts]
-    keys = {key for column in ids for key in column.to_pylist()}
-    if len(keys) < staged.rows:
+    ids = pa.concat_tables([pq.read_table(table / part.path, columns=["id"], partitioning=None) for part in staged.parts])
+    if pc.count_distinct(ids["id"]).as_py() < staged.rows:
         return False
-    if not any(part["partition"].get(PARTITION) == ctx.scope for part in _live_parts(table)):
+    if not _has_rows(table, ctx.scope):
         return True
     live = delta.read(ctx.spark, table).where(F.col(PARTITION) == ctx.scope).select("id")
     fresh = staged_rows(ctx, staged.table, staged.parts).select("id")
     return fresh.join(live, "id", "left_semi").isEmpty()
 
 
-def _live_parts(table: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    from deltalake import DeltaTable
-
+def _has_rows(table: Path, silo: str) -> bool:
+    """Whether the silo has live rows, by the log alone."""
     actions = pa.table(DeltaTable(str(table)).get_add_actions(flatten=True))
-    name = f"partition.{PARTITION}"
-    values = actions[name].to_pylist() if name in actions.column_names else []
-    return [{"partition": {PARTITION: value}} for value in values]
+    return actions.num_rows > 0 and silo in actions[f"partition.{PARTITION}"].to_pylist()
 
 
 def publish_table(ctx: Context, staged: delta.Staged, folder: Path, batch: dict[str, Any]) -> Book:
@@ -92,7 +90,7 @@ def publish_table(ctx: Context, staged: delta.Staged, folder: Path, batch: dict[
         if _is_plain(ctx, staged, folder):
             delta.commit(table, staged.parts, facts={**facts, "written": str(rows)})
             return Book(staged.table, rows, rows)
-        if not _live_parts(table):
+        if not _has_rows(table, ctx.scope):
             parts = delta.write_spark_parts(_passed(ctx, staged, folder).drop(PARTITION), table, {PARTITION: ctx.scope})
             written = sum(part.rows for part in parts)
             delta.commit(table, parts, facts={**facts, "written": str(written)})
@@ -106,8 +104,6 @@ def publish_table(ctx: Context, staged: delta.Staged, folder: Path, batch: dict[
 
 def _earlier(table: Path, batch: str) -> int | None:
     """Rows that an earlier, interrupted call wrote for this batch, or None."""
-    from deltalake import DeltaTable
-
     for entry in DeltaTable(str(table)).history(20):
         if entry.get("batch") == batch and "written" in entry:
             return int(entry["written"])
@@ -147,3 +143,27 @@ def run(ctx: Context) -> StepResult:
     shutil.rmtree(folder, ignore_errors=True)
     versions = {book.table: delta.version(ctx.lake.silver(book.table)) for book in books}
     return StepResult(books, {"batch": batch["batch"], "versions": versions, "released": released})
+
+
+def run_gold(ctx: Context) -> StepResult:
+    """Make the gated tables of gold live: each replaced in one commit, one right after the other."""
+    folder = ctx.lake.staging("research", "gold")
+    batch = read_batch(folder)
+    if batch is None:
+        return StepResult([], {"unchanged": True})
+    staged = delta.read_staged(folder)
+    for table in staged.values():
+        declared = ctx.catalog.tables[table.table]
+        delta.replace(
+            ctx.lake.gold(table.table),
+            table_schema({name: column.type for name, column in declared.columns.items()}),
+            table.parts,
+            description=declared.description,
+            privacy={name: column.privacy for name, column in declared.columns.items()},
+            facts={"batch": batch["batch"]},
+        )
+    delta.write_json(ctx.lake.ops("progress") / "gold.json", batch["made_from"])
+    shutil.rmtree(folder, ignore_errors=True)
+    versions = {name: delta.version(ctx.lake.gold(name)) for name in staged}
+    books = [Book(f"gold.{name}", table.rows, table.rows) for name, table in sorted(staged.items())]
+    return StepResult(books, {"versions": versions})

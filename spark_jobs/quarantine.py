@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -52,8 +53,12 @@ def hold(lake: Lake, rows: Iterable[Mapping[str, Any]]) -> int:
     """Put rejected records into quarantine; one that is there already is brought up to date. Gives their number."""
     now = datetime.datetime.now(datetime.UTC)
     filled = {}
+    names: dict[str, dict[str, str]] = {}
     for row in rows:
         key = quarantine_id(row)
+        if not row.get("file"):
+            known = names.setdefault(row["silo"], _file_names(lake, row["silo"]))
+            row = {**row, "file": known.get(row["file_hash"])}
         filled[key] = {**row, "quarantine_id": key, "status": OPEN, "quarantined_at": now}
     if not filled:
         return 0
@@ -70,6 +75,30 @@ def hold(lake: Lake, rows: Iterable[Mapping[str, Any]]) -> int:
         except OSError as error:
             raise write_error(error, lake.quarantine) from error
     return len(filled)
+
+
+def _file_names(lake: Lake, silo: str) -> dict[str, str]:
+    """The names of the files that a silo's bronze holds, by hash; from the log, no data is read."""
+    table = lake.bronze(silo)
+    if not delta.exists(table):
+        return {}
+    actions = pa.table(DeltaTable(str(table)).get_add_actions(flatten=True))
+    if actions.num_rows == 0:
+        return {}
+    return dict(zip(actions["min.file_hash"].to_pylist(), actions["min.file"].to_pylist(), strict=True))
+
+
+def raw_record(lake: Lake, row: Mapping[str, Any]) -> str | Path:
+    """A held record as it came, or the copy of a file that was held whole; bytes that are not text as Python shows them."""
+    if row["offset"] == WHOLE_FILE:
+        return lake.quarantined_files / row["file_hash"]
+    kept = delta.rows(lake.quarantine, ["payload"], [("quarantine_id", "=", row["quarantine_id"])])
+    payload = kept["payload"][0].as_py() if kept is not None and kept.num_rows else None
+    if payload is not None:
+        return repr(payload)[2:-1]
+    place = [("file_hash", "=", row["file_hash"]), ("offset", "=", row["offset"])]
+    found = delta.rows(lake.bronze(row["silo"]), ["payload"], place)
+    return str(found["payload"][0].as_py()) if found is not None and found.num_rows else "(not in bronze)"
 
 
 def set_status(lake: Lake, ids: Iterable[str], status: str) -> int:

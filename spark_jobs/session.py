@@ -31,6 +31,7 @@ def settings(master: str, memory: str | None = None) -> dict[str, str]:
         "spark.driver.extraJavaOptions": " ".join(options),
         "spark.sql.shuffle.partitions": str(max(2, cores)),
         "spark.sql.parquet.compression.codec": "zstd",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",

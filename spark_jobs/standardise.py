@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake import Schema
 
 from cohortlake.core.catalog import Node
-from cohortlake.core.lake import Lake
 from spark_jobs import delta, quarantine
 from spark_jobs.batches import BATCH_FILE, Pending, pending, read_batch
 from spark_jobs.context import Book, Context, StepResult
@@ -29,15 +29,19 @@ from spark_jobs.standardise_fhir import standardise_part
 GROUPS_PER_TASK = 4
 
 
-def create_silver(lake: Lake, tree: Node) -> None:
+def create_silver(ctx: Context, tree: Node) -> None:
     """The silver table of a resource type, partitioned by silo; a column newly declared is added to it."""
-    delta.create(
-        lake.silver(tree.name),
-        silver_schema(tree),
+    table, schema = ctx.lake.silver(tree.name), silver_schema(tree)
+    live = delta.create(
+        table,
+        schema,
         description=f"FHIR R4 {tree.name}: the newest version of every resource, by silo and id",
         partition_by=[PARTITION],
         properties={"delta.enableDeletionVectors": "true", "delta.dataSkippingStatsColumns": "id"},
     )
+    if live.schema() != Schema.from_arrow(schema):
+        with ctx.lake.lock(f"silver.{tree.name}"):
+            delta.add_columns(ctx.spark, table, schema)
 
 
 def _units(ctx: Context, batch: Pending, rejects: Path) -> list[Unit]:
@@ -64,7 +68,7 @@ def _standardise_fhir(ctx: Context, batch: Pending, folder: Path) -> dict[str, A
         for name in resources
     }
     for name in resources:
-        create_silver(ctx.lake, ctx.catalog.resources[name])
+        create_silver(ctx, ctx.catalog.resources[name])
     results = run_units(
         ctx.spark,
         units,

@@ -9,7 +9,7 @@ from functools import reduce
 from typing import Any
 
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -76,49 +76,56 @@ def _newest(rows: DataFrame, key: list[str]) -> DataFrame:
 
 
 def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[DataFrame, list[DataFrame]]:
-    """A mapping's rows with their children's as arrays, for all keys that the batch touches; and the orphans.
+    """A mapping's rows with their children's as arrays, for all that the batch touches; and the orphans.
 
     Rows that came earlier take part, so that a child that arrives after its parent (or before) ends in the same place.
     """
     feeds = ctx.catalog.silos[ctx.scope].feeds
     everything = [*bronze_parts(ctx.lake, ctx.scope).values(), *(p for p in batch.parts if "/replay/" in p.path)]
-    main = _rows(ctx, mapping.feed, [p for p in everything if p.feed == mapping.feed]).where("size(_reasons) = 0")
-    main = _newest(main, feeds[mapping.feed].key)
-    orphans = []
-    touched = []
-    if any(p.feed == mapping.feed for p in batch.parts):
-        fresh = _rows(ctx, mapping.feed, [p for p in batch.parts if p.feed == mapping.feed])
-        touched.append(fresh.select(F.expr(mapping.id).alias("_id")))
+    of_feed = {feed: [p for p in everything if p.feed == feed] for feed in feeds}
+    new = {feed: [p for p in batch.parts if p.feed == feed] for feed in feeds}
+    main = _newest(_good(_rows(ctx, mapping.feed, of_feed[mapping.feed])), feeds[mapping.feed].key)
+    identity = F.expr(mapping.id).alias("_id")
+    touched = [_good(_rows(ctx, mapping.feed, new[mapping.feed])).select(identity)] if new[mapping.feed] else []
+    versions, counts, orphans = [F.col("_version")], [], []
+    joined = main
     for name, child in mapping.children.items():
-        parts = [p for p in everything if p.feed == child.feed]
-        if not parts:
-            main = main.withColumn(name, F.lit(None))
+        columns = feeds[child.feed].columns
+        if not of_feed[child.feed]:
+            joined = joined.withColumn(name, F.lit(None).cast(f"array<struct<{_fields(columns)}>>"))
             continue
-        lines = _rows(ctx, child.feed, parts).where("size(_reasons) = 0")
-        lines = _newest(lines, feeds[child.feed].key)
-        columns = [c for c in lines.columns if c not in (*PLACE, "_reasons")]
-        order = F.struct(*(F.col(c) for c in child.order), F.struct(*columns).alias("line"))
-        wanted = lines.where(child.where)
-        grouped = wanted.groupBy(F.col(child.on).alias("_on")).agg(
-            F.transform(F.array_sort(F.collect_list(order)), lambda x: x["line"]).alias(name),
-            F.max("_version").alias("_child_version"),
-            F.count("*").alias("_count"),
+        lines = _newest(_good(_rows(ctx, child.feed, of_feed[child.feed])), feeds[child.feed].key).where(child.where)
+        ordered = F.struct(*(F.col(c) for c in child.order), F.struct(*columns).alias("line"))
+        grouped = lines.groupBy(F.col(child.on).alias("_on")).agg(
+            F.transform(F.array_sort(F.collect_list(ordered)), lambda x: x["line"]).alias(name),
+            F.max("_version").alias(f"_version_{name}"),
+            F.count("*").alias(f"_count_{name}"),
         )
-        if any(p.feed == child.feed for p in batch.parts):
-            fresh = _rows(ctx, child.feed, [p for p in batch.parts if p.feed == child.feed])
-            touched.append(fresh.select(F.col(child.on).alias("_id")))
-            keys = main.select(F.expr(child.key).alias("_on"))
-            place = F.lit(f"{child.feed} names no {mapping.feed}")
-            orphan = fresh.where("size(_reasons) = 0").where(child.where)
-            orphan = orphan.join(keys, orphan[child.on] == keys["_on"], "left_anti")
-            orphans.append(orphan.select(*PLACE, F.lit(child.feed).alias("feed"), F.array(place).alias("_reasons")))
-        main = main.join(grouped, F.expr(child.key) == F.col("_on"), "left").drop("_on")
-        # The key grows with what is known of the resource: its newest part, then how many parts there are.
-        grown = F.greatest("_version", F.coalesce("_child_version", "_version"))
-        count = F.lpad(F.coalesce("_count", F.lit(0)).cast("string"), 9, "0")
-        main = main.withColumn("_version", F.concat_ws("|", grown, count)).drop("_child_version", "_count")
+        joined = joined.join(grouped, F.expr(child.key) == F.col("_on"), "left").drop("_on")
+        versions.append(F.coalesce(f"_version_{name}", F.lit("")))
+        counts.append(F.coalesce(f"_count_{name}", F.lit(0)))
+        if new[child.feed]:
+            fresh = _good(_rows(ctx, child.feed, new[child.feed])).where(child.where)
+            parents = main.select(F.expr(child.key).alias("_key"), identity)
+            touched.append(parents.join(fresh, parents["_key"] == fresh[child.on], "left_semi").select("_id"))
+            if child.is_owned:
+                orphan = fresh.join(parents, fresh[child.on] == parents["_key"], "left_anti")
+                reason = F.array(F.lit(f"{child.feed} resolves: no {mapping.feed} has its {child.on}"))
+                orphans.append(orphan.select(*PLACE, F.lit(child.feed).alias("feed"), reason.alias("_reasons")))
+    # The version grows with what is known of a resource: its newest part, then how many parts there are.
+    count = F.lpad(reduce(Column.__add__, counts, F.lit(0)).cast("string"), 12, "0")
+    version = F.concat_ws("|", F.greatest(*versions) if len(versions) > 1 else versions[0], count)
     ids = reduce(DataFrame.union, touched).distinct()
-    return main.join(ids, F.expr(mapping.id) == ids["_id"], "left_semi"), orphans
+    joined = joined.withColumn("_version", version).join(ids, F.expr(mapping.id) == ids["_id"], "left_semi")
+    return joined, orphans
+
+
+def _good(rows: DataFrame) -> DataFrame:
+    return rows.where("size(_reasons) = 0")
+
+
+def _fields(columns: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`: string" for name in columns)
 
 
 def _mapped(ctx: Context, mapping: Mapping, rows: DataFrame) -> DataFrame:
@@ -142,10 +149,10 @@ def _standardise(ctx: Context, mapping: Mapping, batch: Pending) -> dict[str, An
     if mapping.children:
         rows, orphans = _with_children(ctx, mapping, batch)
     else:
-        rows = _rows(ctx, mapping.feed, parts).where("size(_reasons) = 0")
+        rows = _good(_rows(ctx, mapping.feed, parts))
     mapped = _mapped(ctx, mapping, rows)
     is_good = "_bad IS NULL OR size(_bad) = 0"
-    create_silver(ctx.lake, tree)
+    create_silver(ctx, tree)
     table = ctx.lake.silver(mapping.resource)
     staged = delta.write_spark_parts(mapped.where(is_good).drop("_file", "_bad"), table, {PARTITION: ctx.scope})
     bad = mapped.where(f"NOT ({is_good})").select(

@@ -32,7 +32,8 @@ def view_frame(
     """The rows of a view, columns in the view's order.
 
     `resources` has a row a resource, of the view's resource type, and a column an element, named as in FHIR's JSON.
-    `resource_key` makes getResourceKey() and getReferenceKey() of a type and an id (default: the id alone).
+    `resource_key` makes the STRING key of getResourceKey() and getReferenceKey() from a resource's type and id, where
+    the default is the id alone.
 
     Raises ViewError for a wrong view. A column without `collection` that meets more than one value stops the job when
     it runs, as the specification asks; the error names the path, not the values.
@@ -70,7 +71,7 @@ class _Part:
 
 
 def _names(select: plan.Select) -> list[str]:
-    return [column.name for column in select.all_columns()]
+    return [column.name for column in select.columns_in_order()]
 
 
 def _rows(select: plan.Select, scope: Scope) -> Column:
@@ -105,7 +106,7 @@ def _iterated(select: plan.Select, iteration: plan.Expression, scope: Scope) -> 
     rows = rows if body.is_one_row else concatenated(rows)
     if not select.or_null:
         return rows
-    nulls = F.struct(*(_null(column).alias(column.name) for column in select.all_columns()))
+    nulls = F.struct(*(_null(column).alias(column.name) for column in select.columns_in_order()))
     return F.when(items.exists, rows).otherwise(F.array(nulls))
 
 
@@ -133,7 +134,7 @@ def _fields(select: plan.Select, scope: Scope) -> list[Column]:
 
 def _column(column: plan.Column, scope: Scope) -> Column:
     found, sql_type = evaluate(column.value, scope), column.sql_type
-    if sql_type is not None:
+    if sql_type is not None and found.type.simpleString().upper() != spark_type(sql_type):
         found = found.each(lambda item: convert(column.value.type, sql_type, item), found.type)
     return F.when(found.exists, found.items) if column.is_collection else found.column
 

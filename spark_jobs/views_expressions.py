@@ -34,7 +34,7 @@ class Scope:
     row_index: Column
     resource_key: ResourceKey
 
-    def at(self, focus: Collection) -> Scope:
+    def on(self, focus: Collection) -> Scope:
         return replace(self, focus=focus)
 
 
@@ -60,7 +60,7 @@ def evaluate(expression: plan.Expression, scope: Scope) -> Collection:
             items, place = evaluate(source, scope), evaluate(index, scope).column
             if items.is_list:
                 return Collection(F.get(items.column, place), items.type)
-            return replace(items, column=F.when(place == 0, items.column))
+            return Collection(F.when(place == 0, items.column), items.type)
         case plan.Single(source=source, at=at):
             return _single(evaluate(source, scope), at)
         case plan.ReferenceKey(source=source, target=target):
@@ -111,12 +111,12 @@ def _computed(expression: plan.Expression, scope: Scope) -> Column:
 
 def _filtered(items: Collection, criteria: plan.Expression, scope: Scope) -> Collection:
     if not items.is_list:
-        return Collection(F.when(evaluate(criteria, scope.at(items)).column, items.column), items.type)
+        return Collection(F.when(evaluate(criteria, scope.on(items)).column, items.column), items.type)
 
     def holds(item: Column) -> Column:
-        return evaluate(criteria, scope.at(Collection(item, items.type))).column
+        return evaluate(criteria, scope.on(Collection(item, items.type))).column
 
-    return replace(items, column=F.filter(items.column, holds))
+    return Collection(F.filter(items.column, holds), items.type, is_list=True)
 
 
 def _single(items: Collection, at: str) -> Collection:
@@ -172,7 +172,7 @@ def _types_below(paths: Paths, next_paths: Paths, scope: Scope) -> Iterator[Data
         found = evaluate(path, scope)
         if not found.is_missing:
             yield found.type
-            yield from _types_below(next_paths, next_paths, scope.at(Collection(F.lit(None), found.type)))
+            yield from _types_below(next_paths, next_paths, scope.on(Collection(F.lit(None), found.type)))
 
 
 def _below(paths: Paths, next_paths: Paths, target: DataType, scope: Scope) -> list[Column]:
@@ -183,7 +183,7 @@ def _below(paths: Paths, next_paths: Paths, target: DataType, scope: Scope) -> l
 
 def _with_those_below(found: Collection, next_paths: Paths, target: DataType, scope: Scope) -> Column:
     def expanded(item: Column) -> Column:
-        below = _below(next_paths, next_paths, target, scope.at(Collection(item, found.type)))
+        below = _below(next_paths, next_paths, target, scope.on(Collection(item, found.type)))
         return concatenated(F.array(F.array(widened(item, found.type, target)), *below))
 
     return concatenated(F.transform(found.items, expanded))

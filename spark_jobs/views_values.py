@@ -21,7 +21,7 @@ COMPARATORS = {
 }
 
 # The plan's SQL types that Spark calls by another name.
-SPARK_NAMES = {"VARCHAR": "STRING", "REAL": "FLOAT"}
+SPARK_NAMES = {"INTEGER": "INT", "REAL": "FLOAT", "VARCHAR": "STRING"}
 
 DECIMAL = "DECIMAL(38,18)"
 # What is multiplied and divided: Spark keeps 38 digits of a result, and wider operands would leave it fewer than the 8
@@ -33,7 +33,7 @@ ZONE = r"(Z|[+-]\d{2}:\d{2})$"
 
 
 def spark_type(sql_type: str) -> str:
-    """A plan's SQL type in Spark's DDL."""
+    """A plan's SQL type as Spark writes it."""
     return SPARK_NAMES.get(sql_type, sql_type)
 
 
@@ -59,7 +59,7 @@ def compare(symbol: str, fhir_type: str, left: Column, right: Column) -> Column:
 
 
 def sortable(fhir_type: str, value: Column) -> Column:
-    """A value whose order is that of its meaning: of a date or time, text in one zone, always with milliseconds."""
+    """A value in the one form of its kind: dates and times in UTC and with milliseconds, numbers as decimals."""
     match kind(fhir_type):
         case Kind.DATE:
             instant = F.date_format(value.try_cast("TIMESTAMP"), "yyyy-MM-dd'T'HH:mm:ss.SSS")
@@ -67,6 +67,8 @@ def sortable(fhir_type: str, value: Column) -> Column:
         case Kind.TIME:
             is_without_millis = F.length(value) == len("12:34:56")
             return F.when(is_without_millis, F.concat(value, F.lit(".000"))).otherwise(value)
+        case Kind.INTEGER | Kind.DECIMAL:
+            return value.try_cast(DECIMAL)
     return value
 
 

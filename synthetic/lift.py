@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Scores = np.ndarray
 
 DRAWS = 500
-MIN_PERSONS = 5
-"""The least persons with, and without, the outcome for which a difference is judged at all."""
+MIN_PERSONS = 10
+"""The least persons with, and without, the outcome for a verdict: the interval of fewer is too narrow."""
 
 
 def auroc(outcome: Scores, risk: Scores) -> float:

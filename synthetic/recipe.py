@@ -39,7 +39,7 @@ class Recipe(Declaration):
     cohort: str
     synthesizer: Literal["GaussianCopula"]
     distribution: Literal["norm", "beta", "truncnorm", "uniform", "gamma", "gaussian_kde"]
-    min_real_rows: Annotated[int, Field(ge=20)]
+    min_real_rows: Annotated[int, Field(ge=10)]
     min_real_persons: Annotated[int, Field(ge=2)]
     target_rows: Annotated[int, Field(gt=0)] | None = None
     factor: Annotated[float, Field(gt=0)] | None = None

@@ -10,10 +10,18 @@ import socket
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
+from cohortlake.core.errors import CohortlakeError
+
 PROJECT = Path(__file__).resolve().parent.parent
 HOME = PROJECT / ".airflow"
 LOOPBACK = "127.0.0.1"
 USER = "admin"
+
+
+class ServiceError(CohortlakeError):
+    """A process did not come up, or ended too soon."""
+
+    exit_code = 40
 
 
 def free_port(wanted: int = 0) -> int:
@@ -41,6 +49,9 @@ def _configuration(port: int) -> dict[str, dict[str, str]]:
             "hostname_callable": "socket.gethostname",
         },
         "api": {"host": LOOPBACK, "port": str(port), "base_url": f"http://{LOOPBACK}:{port}", "workers": "1"},
+        # Its components start while the scheduler's process still brings the metadata up to date.
+        "database": {"check_migrations": "False"},
+        "logging": {"namespace_levels": "great_expectations=WARNING"},
         "scheduler": {"scheduler_idle_sleep_time": "0.2"},
         "workers": {
             # A worker may miss that its task has ended, and then looks again only after this long (default 5 s).

@@ -19,9 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from cohortlake.core.errors import CohortlakeError, LakeBusyError
 from cohortlake.plan import CURATE, INGEST, TRAINING, load_plan
+from cohortlake.run import new_run_id, print_summary
 from tools.airflow_home import HOME, LOOPBACK, PROJECT, USER, free_port, set_up
 from tools.airflow_services import Services
 from tools.airflow_watch import Api, Chain, follow, last_error
@@ -58,26 +60,24 @@ def only_one() -> Iterator[None]:
         yield
 
 
-def run_chain(api: Api, asked: argparse.Namespace, started: float) -> int:
+def run_chain(services: Services, api: Api, asked: argparse.Namespace, started: float) -> int:
     """Trigger `ingest`, follow the chain, tell what came of it; returns the exit code."""
-    from cohortlake.run import print_summary
-
-    now = datetime.now(UTC)
-    run_id = now.strftime("%Y%m%dT%H%M%SZ")
+    chain, run_id = Chain(api, [INGEST, CURATE, TRAINING], since=datetime.now(UTC)), new_run_id()
     api.trigger(INGEST, run_id, {"force": asked.force})
-    chain = Chain(api, [INGEST, CURATE, TRAINING], since=now)
-    follow(chain, console, started)
-    failures = [task for task in chain.tasks if task.state == "failed"]
-    for task in failures:
+    follow(chain, console, started, services.check)
+    for task in chain.failures:
         log = task.log(HOME)
-        console.print(f"[bold red]{task.dag} {task.what} failed[/]: {last_error(log)}\n  log: {log}", soft_wrap=True)
+        console.print(Text.assemble((f"{task.dag} {task.what} failed: ", "bold red"), last_error(log)), soft_wrap=True)
+        console.print(f"  log: {log}", markup=False, soft_wrap=True)
+    states = ", ".join(f"{dag} {state}" for (dag, _), state in chain.runs.items())
+    console.print(f"{states}; {time.monotonic() - started:.0f} s in all")
     print_summary(run_id, lake=asked.lake)
-    return 1 if failures else 0
+    return 1 if chain.failures else 0
 
 
 def serve(services: Services, address: str, password: str) -> int:
     """Keep all open until interrupted."""
-    console.print(f"Airflow: [bold]{address}[/]  user {USER}, password {password}  (Ctrl-C stops it)")
+    console.print(f"Airflow: {address}  user {USER}, password {password}  (Ctrl-C stops it)", markup=False)
     while True:
         services.check()
         time.sleep(1)
@@ -104,7 +104,7 @@ def main() -> int:
             console.print(f"Airflow and Spark are up after {time.monotonic() - started:.1f} s: {address}")
             if asked.serve:
                 return serve(services, address, password)
-            return run_chain(Api(LOOPBACK, port, USER, password), asked, started)
+            return run_chain(services, Api(port, password), asked, started)
 
 
 def _interrupt(*_: object) -> None:
@@ -117,7 +117,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except CohortlakeError as error:
-        console.print(f"[bold red]{error}[/]\n{error.hint}", soft_wrap=True)
+        console.print(Text.assemble((str(error), "bold red"), f"\n{error.hint}"), soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         console.print("Stopped. Trigger it again to go on: what was published is whole and live.")

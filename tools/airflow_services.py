@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import secrets
 import signal
@@ -10,21 +11,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import psutil
 import pyspark
 
-from cohortlake.core.errors import CohortlakeError
 from spark_jobs.session import java_environment, settings
-from tools.airflow_home import HOME, LOOPBACK, environment, free_port
-
-
-class ServiceError(CohortlakeError):
-    """A process did not come up, or ended too soon."""
-
-    exit_code = 40
+from tools.airflow_home import HOME, LOOPBACK, ServiceError, environment, free_port
 
 
 def _die_with_parent() -> None:
@@ -37,6 +34,24 @@ def _session(process: psutil.Process) -> int:
     with suppress(OSError):
         return os.getsid(process.pid)
     return -1
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def _scheduler_heartbeat(port: int) -> datetime:
+    """The scheduler's last sign of life, as the API server knows it."""
+    connection = HTTPConnection(LOOPBACK, port, timeout=10)
+    try:
+        connection.request("GET", "/api/v2/monitor/health")
+        found = json.loads(connection.getresponse().read())["scheduler"]["latest_scheduler_heartbeat"]
+        return datetime.fromisoformat(found)
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return datetime.min.replace(tzinfo=UTC)
+    finally:
+        connection.close()
 
 
 class Services:
@@ -56,19 +71,16 @@ class Services:
         self.stop()
 
     def bring_up(self, *, with_dag_processor: bool) -> None:
-        """Start Spark, and meanwhile Airflow: its metadata first, then its components side by side."""
-        self._start_spark()
-        self._start("prepare", [sys.executable, "-m", "tools.airflow_prepare"])
-        if self._processes["prepare"].wait() == 0:
-            del self._processes["prepare"]
-        self.check()
+        """Start Spark and Airflow side by side, and wait until both are ready."""
+        begun = datetime.now(UTC)
         airflow, remote = [sys.executable, "-m", "airflow"], f"sc://localhost:{self._spark_port}"
-        self._start("api-server", [*airflow, "api-server"])
+        self._start_spark()
         self._start("scheduler", [sys.executable, "-m", "tools.airflow_scheduler"], SPARK_REMOTE=remote)
+        self._start("api-server", [*airflow, "api-server"])
+        self._wait("scheduler", lambda: _scheduler_heartbeat(self.port) > begun)
         if with_dag_processor:
             self._start("dag-processor", [*airflow, "dag-processor"])
-        self._wait_for_port("api-server", self.port)
-        self._wait_for_port("spark", self._spark_port)
+        self._wait("spark", lambda: _is_listening(self._spark_port))
 
     def _start_spark(self) -> None:
         chosen = settings("local[*]") | {
@@ -109,18 +121,18 @@ class Services:
                 last = "\n".join(log.read_text(errors="replace").strip().splitlines()[-5:])
                 raise ServiceError(f"{name} ended with {process.returncode}:\n{last}", f"See {log}")
 
-    def _wait_for_port(self, name: str, port: int, seconds: float = 120) -> None:
+    def _wait(self, name: str, is_ready: Callable[[], bool], seconds: float = 180) -> None:
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while not is_ready():
             self.check()
-            with socket.socket() as probe:
-                if probe.connect_ex((LOOPBACK, port)) == 0:
-                    return
+            if time.monotonic() > deadline:
+                raise ServiceError(f"{name} is not ready after {seconds:.0f} s", f"See {self._log(name)}")
             time.sleep(0.1)
-        raise ServiceError(f"{name} does not listen after {seconds:.0f} s", f"See {self._log(name)}")
 
     def stop(self) -> None:
         """End every process of every session that we opened: asked first, killed after 5 s."""
+        for interruption in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(interruption, signal.SIG_IGN)
         sessions = {process.pid for process in self._processes.values()}
         alive = [process for process in psutil.process_iter() if _session(process) in sessions]
         for how in (signal.SIGTERM, signal.SIGKILL):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,45 +17,60 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-DONE = {"success": ("✓", "green"), "failed": ("✗", "red"), "upstream_failed": ("·", "dim"), "skipped": ("·", "dim")}
-SAID = {"upstream_failed": "not run", "up_for_retry": "waits to be tried again"}
-ACTIVE = {"running", "up_for_retry", "restarting"}
+from tools.airflow_home import LOOPBACK, USER, ServiceError
+
+SIGNS = {"success": ("✓", "green"), "failed": ("✗", "red"), "upstream_failed": ("·", "dim"), "skipped": ("·", "dim")}
+WORDS = {"upstream_failed": "not run", "skipped": "skipped", "up_for_retry": "failed, waits to be tried again"}
+ACTIVE = {"running", "restarting", "up_for_retry"}
+PAGE = 100
 
 
 class Api:
-    """Airflow's REST API, as one user."""
+    """Airflow's REST API on the loopback, as the user `admin`. Raises ServiceError where it refuses or is gone."""
 
-    def __init__(self, host: str, port: int, user: str, password: str) -> None:
-        self._address = (host, port)
+    def __init__(self, port: int, password: str) -> None:
+        self._port = port
         self._headers = {"Content-Type": "application/json"}
-        token = self.ask("POST", "/auth/token", {"username": user, "password": password})["access_token"]
+        token = self._ask("POST", "/auth/token", {"username": USER, "password": password})["access_token"]
         self._headers["Authorization"] = f"Bearer {token}"
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer as JSON, or None where there is no such thing. Raises OSError for any other refusal."""
-        connection = HTTPConnection(*self._address, timeout=60)
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer as JSON, or None where there is no such thing."""
+        connection = HTTPConnection(LOOPBACK, self._port, timeout=120)
         try:
             connection.request(method, path, json.dumps(body) if body is not None else None, self._headers)
             answer = connection.getresponse()
             text = answer.read()
+        except (OSError, HTTPException) as error:
+            raise ServiceError(f"Airflow does not answer: {error}", "See .airflow/logs/api-server.log") from error
         finally:
             connection.close()
         if answer.status == 404:
             return None
         if answer.status >= 400:
-            raise OSError(f"Airflow answered {answer.status} to {method} {path}: {text[:300].decode(errors='replace')}")
+            said = text[:300].decode(errors="replace")
+            raise ServiceError(f"Airflow answered {answer.status} to {method} {path}: {said}")
         return json.loads(text)
 
     def get(self, path: str) -> Any:
-        return self.ask("GET", f"/api/v2{path}")
+        return self._ask("GET", f"/api/v2{path}")
 
-    def trigger(self, dag: str, run_id: str, conf: dict[str, Any]) -> None:
-        self.ask("POST", f"/api/v2/dags/{dag}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf})
+    def pages(self, path: str, name: str) -> Iterator[dict[str, Any]]:
+        """Every entry of a list that Airflow gives in pages."""
+        offset, total = 0, 1
+        while offset < total:
+            answer = self.get(f"{path}{'&' if '?' in path else '?'}limit={PAGE}&offset={offset}")
+            offset, total = offset + PAGE, answer["total_entries"]
+            yield from answer[name]
+
+    def trigger(self, dag: str, run: str, conf: dict[str, Any]) -> None:
+        asked = {"dag_run_id": run, "logical_date": None, "conf": conf}
+        self._ask("POST", f"/api/v2/dags/{dag}/dagRuns", asked)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task instance; `scope` is the silo, zone or cohort that it works on."""
+    """A task instance; `scope` is the silo or cohort that it works on, where a DAG has several."""
 
     dag: str
     run: str
@@ -88,8 +104,12 @@ def _seconds(start: str | None, end: str | None) -> float:
 
 
 def _tasks(found: list[dict[str, Any]]) -> list[Task]:
-    """One DAG run's tasks. A task that never ran does not know its scope; another of the same index does."""
-    scopes = {task["map_index"]: task["rendered_map_index"] for task in found if task["rendered_map_index"]}
+    """One DAG run's tasks. One that has not run says its index instead of its scope; another of that index says it."""
+    scopes = {
+        task["map_index"]: task["rendered_map_index"]
+        for task in found
+        if task["rendered_map_index"] not in (None, str(task["map_index"]))
+    }
     return [
         Task(
             dag=task["dag_id"],
@@ -98,9 +118,7 @@ def _tasks(found: list[dict[str, Any]]) -> list[Task]:
             map_index=task["map_index"],
             state=task["state"] or "waiting",
             attempt=task["try_number"],
-            scope=task["rendered_map_index"]
-            or (scopes.get(task["map_index"]) if task["map_index"] >= 0 else None)
-            or "",
+            scope=scopes.get(task["map_index"], "") if task["map_index"] >= 0 else task["rendered_map_index"] or "",
             seconds=_seconds(task["start_date"], task["end_date"]),
         )
         for task in found
@@ -122,49 +140,51 @@ class Chain:
         # Events first: one that is taken up between the two questions shows as a run.
         queued = self._has_ended() and any(self.api.get(f"/dags/{dag}/assets/queuedEvents") for dag in self.dags)
         since = quote(self.since.isoformat())
-        found = self.api.get(f"/dags/~/dagRuns?run_after_gte={since}&order_by=run_after&limit=100")["dag_runs"]
+        found = self.api.pages(f"/dags/~/dagRuns?run_after_gte={since}&order_by=run_after", "dag_runs")
         self.runs = {(run["dag_id"], run["dag_run_id"]): run["state"] for run in found}
         self.tasks = []
         for dag, run in self.runs:
-            self.tasks += _tasks(
-                self.api.get(f"/dags/{dag}/dagRuns/{quote(run)}/taskInstances?limit=100")["task_instances"]
-            )
+            path = f"/dags/{dag}/dagRuns/{quote(run)}/taskInstances"
+            self.tasks += _tasks(list(self.api.pages(path, "task_instances")))
         return self._has_ended() and not queued
 
     def _has_ended(self) -> bool:
         return bool(self.runs) and all(state in ("success", "failed") for state in self.runs.values())
 
+    @property
+    def failures(self) -> list[Task]:
+        """The tasks that failed. A DAG's closing `report` fails because another did: it counts where it is alone."""
+        failed = [task for task in self.tasks if task.state == "failed"]
+        return [task for task in failed if task.task != "report"] or failed
+
 
 def _line(task: Task, sign: str, style: str) -> Text:
-    said = SAID.get(task.state, f"{task.seconds:6.1f} s")
-    return Text.assemble(
-        (f"{sign} ", style), f"{task.dag:<9} {task.what:<44} ", (f"{said:>9}", "dim" if style == "dim" else "")
-    )
+    word = WORDS.get(task.state, f"{task.seconds:.1f} s")
+    return Text.assemble((f"{sign} ", style), f"{task.dag:<9} {task.what:<44} ", (f"{word:>9}", style))
 
 
-def follow(chain: Chain, console: Console, started: float, poll_seconds: float = 0.5) -> None:
+def follow(chain: Chain, console: Console, started: float, check: Callable[[], None]) -> None:
     """Show the chain until it has ended: ended tasks as lines that stay, active ones below them."""
     shown: set[tuple[str, str, str, int]] = set()
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
+            check()
             has_ended = chain.refresh()
-            for task in sorted(chain.tasks, key=lambda task: task.seconds):
-                if task.state in DONE and task.key not in shown:
+            for task in chain.tasks:
+                if task.state in SIGNS and task.key not in shown:
                     shown.add(task.key)
-                    console.print(_line(task, *DONE[task.state]))
+                    console.print(_line(task, *SIGNS[task.state]))
             if has_ended:
                 return
             active = [Spinner("dots", _line(task, "", "")) for task in chain.tasks if task.state in ACTIVE]
-            left = sum(task.state not in DONE for task in chain.tasks)
-            clock = Text(
-                f"  {time.monotonic() - started:.0f} s, {left} tasks to go in {len(chain.runs)} DAG runs", "dim"
-            )
-            live.update(Group(*active, clock))
-            time.sleep(poll_seconds)
+            left = sum(task.state not in SIGNS for task in chain.tasks)
+            clock = f"  {time.monotonic() - started:.0f} s, {left} tasks to go in {len(chain.runs)} DAG runs"
+            live.update(Group(*active, Text(clock, "dim")))
+            time.sleep(1)
 
 
 def last_error(log: Path) -> str:
-    """The last error's class and first line in a task's log (JSON lines)."""
+    """The last error in a task's log (JSON lines): its class and first line."""
     found = "no error in its log"
     for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
         try:

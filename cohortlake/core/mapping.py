@@ -16,6 +16,7 @@ from cohortlake.core.catalog.resource import Node
 from cohortlake.core.errors import CatalogError
 
 EACH = "$each"
+NULL = "CAST(NULL AS STRING)"
 UNMAPPED_TYPE = "ARRAY<STRUCT<map: STRING, code: STRING>>"
 
 
@@ -85,9 +86,11 @@ class MappingCompiler:
             if isinstance(template, list):
                 raise self._fail(path, "this element does not repeat, but the template has a list")
             return self._single(template, node, scope, path)
-        if isinstance(template, dict) and EACH in template:
-            return self._repeated(template, node, path)
         items = template if isinstance(template, list) else [template]
+        if any(isinstance(item, dict) and EACH in item for item in items):
+            if len(items) > 1:
+                raise self._fail(path, "a list that repeats $each has no other entry")
+            return self._repeated(items[0], node, path)
         values = [self._single(item, node, scope, path) for item in items]
         array = f"array({', '.join(value.sql for value in values)})"
         if all(not value.needs for value in values):
@@ -159,13 +162,14 @@ class MappingCompiler:
         if wanted == "system":
             pairs = {code: value or code_map.target for code, value in pairs.items()}
         branches = " ".join(
-            f"WHEN {quote(code)} THEN {quote(value) if value is not None else 'CAST(NULL AS STRING)'}"
-            for code, value in pairs.items()
+            f"WHEN {quote(code)} THEN {quote(value) if value is not None else NULL}" for code, value in pairs.items()
         )
-        is_unknown = f"({key}) IS NOT NULL AND ({key}) NOT IN ({', '.join(quote(code) for code in pairs)})"
+        is_known = f"({key}) IN ({', '.join(quote(code) for code in pairs)})" if pairs else "false"
+        is_unknown = f"({key}) IS NOT NULL AND NOT {is_known}"
         scope.unmapped.append(f"CASE WHEN {is_unknown} THEN named_struct('map', {quote(name)}, 'code', ({key})) END")
-        other = fallback or "CAST(NULL AS STRING)"
-        return f"CASE WHEN ({key}) IS NULL THEN NULL ELSE CASE ({key}) {branches} ELSE {other} END END"
+        if not pairs:
+            return f"CASE WHEN ({key}) IS NOT NULL THEN {fallback or NULL} END"
+        return f"CASE WHEN ({key}) IS NOT NULL THEN CASE ({key}) {branches} ELSE {fallback or NULL} END END"
 
     def _unmapped(self) -> str:
         found = []
@@ -186,7 +190,9 @@ class MappingCompiler:
         found = []
         for scope in self.scopes:
             for name, condition in dict.fromkeys(scope.bad):
-                wrong = f"exists({scope.lines}, line -> {condition})" if scope.lines else condition
+                wrong = condition
+                if scope.lines:
+                    wrong = f"exists(transform({scope.lines}, (line, position) -> {condition}), x -> x)"
                 found.append(f"CASE WHEN {wrong} THEN {quote(name)} END")
         if not found:
             return "CAST(NULL AS ARRAY<STRING>)"

@@ -101,7 +101,9 @@ def test_sql_table_example(spark: SparkSession, name: str) -> None:
 def test_cohort_example(spark: SparkSession, name: str) -> None:
     cohort, folder = CATALOG.cohorts[name], _folder("cohorts", name)
     _register(spark, folder / "input")
-    sql = {step: (folder.parent / f"{step}.sql").read_text(encoding="utf-8") for step in ("index", "features", "outcome")}
+    sql = {
+        step: (folder.parent / f"{step}.sql").read_text(encoding="utf-8") for step in ("index", "features", "outcome")
+    }
 
     index = spark.sql(sql["index"])
     inclusion = [f"in_{number}" for number in range(1, len(cohort.inclusion) + 1)]

@@ -82,11 +82,11 @@ diagnoses AS (
     bool_or(d.condition_code IN (
       '431855005', '431856006', '433144002', '431857002', '433146000', '46177005', '709044004', '127013003'
     )) AS has_chronic_kidney_disease,
+    -- Ischemic heart disease, infarction and bypass; heart failure; atrial fibrillation; stroke.
     bool_or(d.condition_code IN (
-      '414545008', '53741008', '22298006', '399211009', '399261000', '401303003', '401314000'
-    )) AS has_ischemic_heart_disease,
-    bool_or(d.condition_code IN ('88805009', '84114007', '42343007')) AS has_heart_failure,
-    bool_or(d.condition_code = '230690007') AS has_stroke,
+      '414545008', '53741008', '22298006', '399211009', '399261000', '401303003', '401314000',
+      '88805009', '84114007', '42343007', '49436004', '230690007'
+    )) AS has_cardiovascular_disease,
     bool_or(d.condition_code IN ('422034002', '1551000119108', '1501000119109')) AS has_retinopathy,
     bool_or(d.condition_code = '368581000119106') AS has_neuropathy,
     bool_or(d.condition_code = '271737000') AS has_anemia
@@ -122,7 +122,7 @@ SELECT
     ELSE 'unknown'
   END AS race,
   CASE p.ethnicity_code WHEN '2135-2' THEN 'hispanic' WHEN '2186-5' THEN 'not hispanic' ELSE 'unknown' END AS ethnicity,
-  round(d.days_since_diagnosis / 365.25, 1) AS diabetes_years,
+  round(CAST(d.days_since_diagnosis AS DOUBLE) / 365.25, 1) AS diabetes_years,
   f.hba1c_percent,
   f.days_since_hba1c,
   f.bmi_kg_per_m2,
@@ -140,9 +140,7 @@ SELECT
   coalesce(d.has_hypertension, false) AS has_hypertension,
   coalesce(d.has_hyperlipidemia, false) AS has_hyperlipidemia,
   coalesce(d.has_chronic_kidney_disease, false) AS has_chronic_kidney_disease,
-  coalesce(d.has_ischemic_heart_disease, false) AS has_ischemic_heart_disease,
-  coalesce(d.has_heart_failure, false) AS has_heart_failure,
-  coalesce(d.has_stroke, false) AS has_stroke,
+  coalesce(d.has_cardiovascular_disease, false) AS has_cardiovascular_disease,
   coalesce(d.has_retinopathy, false) AS has_retinopathy,
   coalesce(d.has_neuropathy, false) AS has_neuropathy,
   coalesce(d.has_anemia, false) AS has_anemia,

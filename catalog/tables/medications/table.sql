@@ -1,4 +1,4 @@
--- An order names its drug or points at it: FHIR's medication[x]. Here both read alike.
+-- An order names its drug or points at it (medication[x] of FHIR). Here both read alike.
 SELECT
   o.medication_order_key AS medication_key,
   o.patient_key,
@@ -13,6 +13,7 @@ SELECT
   o.status,
   o.intent_code,
   o.ordered_at,
+  o.ended_at,
   o.reason_code,
   o.reason_system,
   o.reason_display,

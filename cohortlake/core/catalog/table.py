@@ -14,7 +14,7 @@ PrivacyClass = Literal["identifier", "quasi_identifier", "sensitive", "none"]
 class Column(Declaration):
     """A column: `type` is a Spark SQL type. `privacy` is its class; an `identifier` never leaves the phi zone."""
 
-    type: str
+    type: Literal["STRING", "BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL(18,2)", "DATE", "TIMESTAMP"]
     description: str
     privacy: PrivacyClass
     unit: str | None = None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from cohortlake.core.views import definition, plan
@@ -29,7 +28,7 @@ def compile_view(view: View | Mapping[str, Any]) -> plan.ViewPlan:
     selects = _SelectCompiler(paths)
     select = plan.Select(None, False, (), selects.many(view.select, focus, "select"), ())
     names: set[str] = set()
-    for column in select.all_columns():
+    for column in select.columns_in_order():
         if column.name in names:
             raise refusal("select", f"the column name {column.name!r} a second time", "a name once in a view")
         names.add(column.name)
@@ -41,13 +40,7 @@ def _constants(constants: Sequence[definition.Constant]) -> dict[str, plan.Liter
     for index, constant in enumerate(constants):
         if constant.name in found or constant.name == "rowIndex":
             raise refusal(f"constant[{index}].name", repr(constant.name), "a name that is not taken")
-        value = constant.value
-        match kind(constant.type):
-            case Kind.DECIMAL:
-                value = Decimal(str(value))
-            case Kind.INTEGER:
-                value = int(value)
-        found[constant.name] = plan.Literal(constant.type, False, value)
+        found[constant.name] = plan.Literal(constant.type, False, constant.value)
     return found
 
 
@@ -119,7 +112,7 @@ def _tagged_type(text: str, fhir_type: str, at: str) -> str:
 
 
 def _check_union(union: Sequence[plan.Select], at: str) -> None:
-    shapes = [[(c.name, c.sql_type, c.is_collection) for c in select.all_columns()] for select in union]
+    shapes = [[(c.name, c.sql_type, c.is_collection) for c in select.columns_in_order()] for select in union]
     for index, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise refusal(f"{at}[{index}]", f"the columns {_shown(shape)}", f"{_shown(shapes[0])}, as in {at}[0]")

@@ -5,15 +5,17 @@ Source: https://build.fhir.org/ig/HL7/sql-on-fhir/en/StructureDefinition-ViewDef
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, NoReturn
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from cohortlake.core.errors import ViewError
 from cohortlake.core.fhir.definitions import resource_types
-from cohortlake.core.views.types import CONSTANT_TYPES
+from cohortlake.core.views.types import CONSTANT_TYPES, Kind, kind
 
 # What a ViewDefinition inherits from FHIR's CanonicalResource: documentation, without effect on the rows.
 METADATA = frozenset(
@@ -32,6 +34,7 @@ class Element(BaseModel):
     """Base of a view's parts: frozen, and an element that the specification does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+    ignored: ClassVar[frozenset[str]] = frozenset(("id", "extension"))
 
     @model_validator(mode="before")
     @classmethod
@@ -39,13 +42,9 @@ class Element(BaseModel):
         if isinstance(content, Mapping):
             allowed = [field.alias or name for name, field in cls.model_fields.items()]
             for name in content:
-                if name not in allowed and name not in cls.ignored():
-                    _refuse(repr(name), ", ".join(sorted(allowed)))
+                if name not in allowed and name not in cls.ignored:
+                    raise _wrong(repr(name), ", ".join(sorted(allowed)))
         return content
-
-    @classmethod
-    def ignored(cls) -> frozenset[str]:
-        return frozenset(("id", "extension"))
 
 
 class Tag(Element):
@@ -79,33 +78,47 @@ class Select(Element):
         given = {"forEach": self.for_each, "forEachOrNull": self.for_each_or_null, "repeat": self.repeat}
         iterations = [name for name, value in given.items() if value]
         if len(iterations) > 1:
-            _refuse(" and ".join(iterations), "at most one of forEach, forEachOrNull, repeat")
+            raise _wrong(" and ".join(iterations), "at most one of forEach, forEachOrNull, repeat")
         if not (self.column or self.select or self.union_all):
-            _refuse("a select without content", "one with column, select or unionAll")
+            raise _wrong("a select without content", "one with column, select or unionAll")
         return self
 
 
 class Constant(Element):
-    """A value for `%name`: `type` is the FHIR type that the JSON name says (`valueCode`), `value` a JSON scalar."""
+    """A value for `%name`, of the FHIR `type` that its JSON name says (`valueCode`)."""
 
     name: SqlName
     type: StrictStr
-    value: Any
+    value: bool | int | Decimal | str
 
     @model_validator(mode="before")
     @classmethod
     def _knows_every_element(cls, content: Any) -> Any:
         if not isinstance(content, Mapping):
             return content
-        given = [name for name in content if name != "name" and name not in cls.ignored()]
+        given = [name for name in content if name != "name" and name not in cls.ignored]
         if len(given) != 1 or given[0] not in CONSTANT_TYPES:
-            _refuse(", ".join(map(repr, given)) or "no value", f"one of {', '.join(sorted(CONSTANT_TYPES))}")
-        fhir_type, python_types = CONSTANT_TYPES[given[0]]
-        value = content[given[0]]
-        # bool is a subclass of int, so the exact type is asked for.
-        if type(value) not in python_types:
-            _refuse(f"{given[0]} {value!r}", f"a JSON {' or '.join(t.__name__ for t in python_types)}")
-        return {"name": content.get("name"), "type": fhir_type, "value": value}
+            raise _wrong(", ".join(map(repr, given)) or "no value", f"one of {', '.join(CONSTANT_TYPES)}")
+        fhir_type, value = CONSTANT_TYPES[given[0]], content[given[0]]
+        return {"name": content.get("name"), "type": fhir_type, "value": _constant(fhir_type, value)}
+
+
+def _constant(fhir_type: str, value: Any) -> bool | int | Decimal | str:
+    """A constant's JSON value. R5 writes a 64-bit integer as a string of digits."""
+    match kind(fhir_type), value:
+        case Kind.BOOLEAN, bool():
+            return value
+        case _, bool():
+            pass
+        case Kind.INTEGER, int():
+            return value
+        case Kind.INTEGER, str() if fhir_type == "integer64" and re.fullmatch(r"-?\d+", value):
+            return int(value)
+        case Kind.DECIMAL, int() | float() | Decimal():
+            return Decimal(str(value))
+        case ((Kind.STRING | Kind.DATE | Kind.TIME), str()):
+            return value
+    raise _wrong(repr(value), f"a JSON value of type {fhir_type}")
 
 
 class Where(Element):
@@ -116,6 +129,8 @@ class Where(Element):
 class View(Element):
     """A ViewDefinition: one resource type, and the rows that each of its resources gives."""
 
+    ignored = METADATA
+
     resource: StrictStr
     select: Annotated[tuple[Select, ...], Field(min_length=1)]
     name: SqlName | None = None
@@ -125,12 +140,8 @@ class View(Element):
     @model_validator(mode="after")
     def _resource_is_known(self) -> View:
         if self.resource not in resource_types():
-            _refuse(f"resource {self.resource!r}", "a resource type of FHIR R4, such as Patient")
+            raise _wrong(f"resource {self.resource!r}", "a resource type of FHIR R4, such as Patient")
         return self
-
-    @classmethod
-    def ignored(cls) -> frozenset[str]:
-        return METADATA
 
 
 def parse_view(content: Mapping[str, Any]) -> View:
@@ -150,8 +161,8 @@ def refusal(at: str, found: str, allowed: str) -> ViewError:
     return ViewError(f"{at}: found {found}; allowed: {allowed}", HINT)
 
 
-def _refuse(found: str, allowed: str) -> NoReturn:
-    raise PydanticCustomError("view", "found {found}; allowed: {allowed}", {"found": found, "allowed": allowed})
+def _wrong(found: str, allowed: str) -> PydanticCustomError:
+    return PydanticCustomError("view", "found {found}; allowed: {allowed}", {"found": found, "allowed": allowed})
 
 
 def _say(problem: ErrorDetails) -> str:

@@ -46,7 +46,7 @@ class Compiler:
     def expression(self, node: Syntax, focus: plan.Focus) -> Expression:
         """The expression of a tree whose paths start at `focus`; it may be a choice whose type is open."""
         match node:
-            case fhirpath.Constant(value, fhir_type):
+            case fhirpath.Literal(value, fhir_type):
                 return plan.Literal(fhir_type, False, value)
             case fhirpath.Variable(name):
                 return self._variable(name)
@@ -177,7 +177,7 @@ class Compiler:
         match node:
             case fhirpath.Step(None | fhirpath.Step(None, "FHIR"), name):
                 return name
-            case fhirpath.Constant(str(name), "string"):
+            case fhirpath.Literal(str(name), "string"):
                 return name
         raise self._wrong("something else than a type", "a FHIR type, such as Quantity")
 

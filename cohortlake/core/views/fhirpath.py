@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
+from cohortlake.core.errors import ViewError
 from cohortlake.core.views.definition import refusal
 
 
 @dataclass(frozen=True)
-class Constant:
+class Literal:
     """A literal: `type` is its FHIR type."""
 
     value: str | bool | int | Decimal
@@ -76,7 +77,7 @@ class Sign:
     operand: Syntax
 
 
-Syntax = Constant | Variable | This | Step | Call | Index | Operation | Sign
+Syntax = Literal | Variable | This | Step | Call | Index | Operation | Sign
 
 # Binding strength by operator; a stronger one binds first.
 BINDING = {
@@ -93,8 +94,8 @@ BEYOND_THE_SUBSET = frozenset(("in", "contains", "~", "!~", "|", "is", "as"))
 _TOKEN = re.compile(
     r"""
       (?P<space>   \s+ | //[^\n]* | /\*.*?\*/ )
-    | (?P<time>    @T\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)? )
-    | (?P<date>    @\d{4}(-\d{2}(-\d{2})?)?(?P<clock>T(\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?)? )
+    | (?P<time>    @T\d{2}:\d{2}(:\d{2}(\.\d+)?)? )
+    | (?P<date>    @\d{4}(-\d{2}(-\d{2})?)?(?P<clock>T(\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})?)?)? )
     | (?P<number>  \d+(\.\d+)? )
     | (?P<string>  '(?:[^'\\]|\\.)*' )
     | (?P<variable>%(?:\w+|`[^`]+`|'[^']+') )
@@ -138,7 +139,7 @@ class _Parser:
             position = found.end()
         return [*tokens, Token("end", "the end", position)]
 
-    def _wrong(self, found: str, position: int, allowed: str) -> Exception:
+    def _wrong(self, found: str, position: int, allowed: str) -> ViewError:
         return refusal(f"{self.at} ({self.text})", f"{found} at character {position + 1}", allowed)
 
     @property
@@ -205,17 +206,17 @@ class _Parser:
         self._advance()
         match token.kind:
             case "name":
-                return Constant(token.text == "true", "boolean")
+                return Literal(token.text == "true", "boolean")
             case "string":
-                return Constant(_unescaped(token.text[1:-1]), "string")
+                return Literal(_unescaped(token.text[1:-1]), "string")
             case "number" if "." in token.text:
-                return Constant(Decimal(token.text), "decimal")
+                return Literal(Decimal(token.text), "decimal")
             case "number":
-                return Constant(int(token.text), "integer")
+                return Literal(int(token.text), "integer")
             case "date" | "dateTime":
-                return Constant(token.text[1:].rstrip("T"), token.kind)
+                return Literal(token.text[1:].rstrip("T"), token.kind)
             case "time":
-                return Constant(token.text[2:], "time")
+                return Literal(token.text[2:], "time")
             case "variable":
                 return Variable(token.text[1:].strip("`'"))
             case "this":

@@ -196,11 +196,11 @@ class Select:
         """Whether it always gives one row an item."""
         return self.iteration is None and not self.union and all(select.is_one_row for select in self.selects)
 
-    def all_columns(self) -> Iterator[Column]:
-        """The columns of its rows, in order: its own, its selects', then the union's."""
+    def columns_in_order(self) -> Iterator[Column]:
+        """The columns of its rows: its own, its selects', then the union's, whose branches have the same."""
         yield from self.columns
         for select in (*self.selects, *self.union[:1]):
-            yield from select.all_columns()
+            yield from select.columns_in_order()
 
 
 @dataclass(frozen=True)

@@ -43,28 +43,27 @@ def kind(fhir_type: str) -> Kind:
     return Kind.STRING if fhir_type in primitive_types() else Kind.COMPLEX
 
 
-# JSON name of a constant's value -> its FHIR type and the Python types of that JSON value.
-CONSTANT_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
-    "valueBase64Binary": ("base64Binary", (str,)),
-    "valueBoolean": ("boolean", (bool,)),
-    "valueCanonical": ("canonical", (str,)),
-    "valueCode": ("code", (str,)),
-    "valueDate": ("date", (str,)),
-    "valueDateTime": ("dateTime", (str,)),
-    "valueDecimal": ("decimal", (float, int)),
-    "valueId": ("id", (str,)),
-    "valueInstant": ("instant", (str,)),
-    "valueInteger": ("integer", (int,)),
-    # FHIR R5 writes a 64-bit integer as a JSON string.
-    "valueInteger64": ("integer64", (int, str)),
-    "valueOid": ("oid", (str,)),
-    "valuePositiveInt": ("positiveInt", (int,)),
-    "valueString": ("string", (str,)),
-    "valueTime": ("time", (str,)),
-    "valueUnsignedInt": ("unsignedInt", (int,)),
-    "valueUri": ("uri", (str,)),
-    "valueUrl": ("url", (str,)),
-    "valueUuid": ("uuid", (str,)),
+# JSON name of a constant's value -> its FHIR type.
+CONSTANT_TYPES = {
+    "valueBase64Binary": "base64Binary",
+    "valueBoolean": "boolean",
+    "valueCanonical": "canonical",
+    "valueCode": "code",
+    "valueDate": "date",
+    "valueDateTime": "dateTime",
+    "valueDecimal": "decimal",
+    "valueId": "id",
+    "valueInstant": "instant",
+    "valueInteger": "integer",
+    "valueInteger64": "integer64",
+    "valueOid": "oid",
+    "valuePositiveInt": "positiveInt",
+    "valueString": "string",
+    "valueTime": "time",
+    "valueUnsignedInt": "unsignedInt",
+    "valueUri": "uri",
+    "valueUrl": "url",
+    "valueUuid": "uuid",
 }
 
 _DEFAULT_SQL_TYPES = {

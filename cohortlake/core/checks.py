@@ -1,0 +1,293 @@
+"""What must hold before a batch is published: checks derived from what the catalog and FHIR R4 declare.
+
+This module says what is checked; `expectations/` turns each check into a Great Expectations expectation. Kinds are
+those of Kahn et al., "A Harmonized Data Quality Assessment Terminology and Framework", eGEMs 2016;4(1):1244.
+
+A check judges each row of a table, or (`is_fact`) one number about a table or a delivery. Its severity says what a
+failure means: `quarantine` keeps the failing rows back, `fail` stops the publish, `warn` is counted and shown. A fact
+has no rows to keep back, so `quarantine` stops the publish too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from cohortlake.core.catalog import Catalog, Feed, Node, Silo, Table
+from cohortlake.core.catalog.silo import Severity
+from cohortlake.core.errors import CatalogError
+from cohortlake.core.fhir.definitions import Element, elements
+
+Kind = Literal["conformance", "completeness", "plausibility"]
+SEVERITIES: tuple[Severity, ...] = ("warn", "quarantine", "fail")
+
+# https://hl7.org/fhir/R4/datatypes.html#primitive
+FHIR_ID = r"^[A-Za-z0-9\-.]{1,64}\z"
+_YEAR = r"([0-9]([0-9]([0-9][1-9]|[1-9]0)|[1-9]00)|[1-9]000)"
+_MONTH, _DAY = r"(0[1-9]|1[0-2])", r"(0[1-9]|[1-2][0-9]|3[0-1])"
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
+_ZONE = r"(Z|(\+|-)((0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
+FHIR_DATES = {
+    "date": rf"^{_YEAR}(-{_MONTH}(-{_DAY})?)?\z",
+    "dateTime": rf"^{_YEAR}(-{_MONTH}(-{_DAY}(T{_TIME}{_ZONE})?)?)?\z",
+    "instant": rf"^{_YEAR}-{_MONTH}-{_DAY}T{_TIME}{_ZONE}\z",
+}
+# The elements that say whose record it is.
+PATIENT_ELEMENTS = ("subject", "patient")
+DELIVERY = "delivery"
+
+
+@dataclass(frozen=True)
+class Present:
+    """There is a value."""
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The value (of a list: each of them) is one of the codes."""
+
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The text matches a regular expression."""
+
+    pattern: str
+
+
+@dataclass(frozen=True)
+class WellFormed:
+    """The text is a FHIR date, dateTime or instant, and a day that exists."""
+
+    type: str
+
+
+@dataclass(frozen=True)
+class Within:
+    """The number lies between two bounds, which belong to it; None is no bound."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Holds:
+    """The condition is true; null is no answer, and passes."""
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """The period does not end before it starts."""
+
+
+@dataclass(frozen=True)
+class Resolves:
+    """Each reference points at a resource that is staged or live. `targets` are the types that R4 allows."""
+
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class InLife:
+    """The date lies in the patient's life: not more than `days` before birth, or after death."""
+
+    edge: Literal["birth", "death"]
+    days: int
+
+
+Rule = Present | OneOf | Matches | WellFormed | Within | Holds | Ordered | Resolves | InLife
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check. `name` is stable: quarantine and Data Docs show it.
+
+    `element` is a FHIR path below the resource type (`medication[x]` for a choice), a gold column, or a fact's name.
+    `sql`, where set, is Spark SQL over a row that gives the value judged, and `element` its name. `reason` is a source.
+    """
+
+    table: str
+    name: str
+    kind: Kind
+    severity: Severity
+    rule: Rule
+    element: str = ""
+    reason: str = ""
+    sql: str = ""
+    is_fact: bool = False
+
+
+def silo_types(catalog: Catalog, silo: str) -> list[str]:
+    """The resource types that a silo delivers: those of its mappings, else those of its feeds."""
+    declared = catalog.silos[silo]
+    if declared.format == "csv":
+        found = {mapping.resource for mapping in catalog.mappings[silo].values()}
+    else:
+        found = {feed.resource for feed in declared.feeds.values() if feed.resource}
+    return sorted(found)
+
+
+def silo_checks(catalog: Catalog, silo: str) -> list[Check]:
+    """Every check of a silo's delivery that R4 and its protocol say. Raises CatalogError for an element not typed."""
+    declared = catalog.silos[silo]
+    checks = list(_delivery_checks(declared))
+    for resource_type in silo_types(catalog, silo):
+        tree = catalog.resources[resource_type]
+        checks += _r4_checks(tree)
+        checks.append(_fact(resource_type, "keys are unique", "conformance", "fail", Within(0, 0), "duplicate_keys"))
+        # The columns of a tabular feed are checked where they are read; its value sets are of columns, too.
+        if declared.format != "csv":
+            for feed in declared.feeds.values():
+                if feed.resource == resource_type:
+                    checks += _feed_checks(tree, feed, declared)
+    return strictest(checks)
+
+
+def strictest(checks: Iterable[Check]) -> list[Check]:
+    """One check a name: where two declarations say the same, the more severe."""
+    found: dict[str, Check] = {}
+    for check in checks:
+        held = found.get(check.name)
+        if held is None or SEVERITIES.index(check.severity) > SEVERITIES.index(held.severity):
+            found[check.name] = check
+    return list(found.values())
+
+
+def _walk(node: Node, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Node, Element]]:
+    """Every typed element with its path and R4's definition; what is inside a Reference is the Reference's own."""
+    known = elements(node.type)
+    for child in node.children.values():
+        yield (*at, child.name), child, known[child.name]
+        if child.children and child.type != "Reference":
+            yield from _walk(child, (*at, child.name))
+
+
+def _r4_checks(tree: Node) -> Iterator[Check]:
+    table = tree.name
+    page = f"https://hl7.org/fhir/R4/{table.lower()}.html"
+    yield Check(table, f"{table}.id is present", "completeness", "quarantine", Present(), "id", "the lake's key")
+    yield Check(table, f"{table}.id is a FHIR id", "conformance", "quarantine", Matches(FHIR_ID), "id", "FHIR R4 id")
+    yield from _required(tree, page)
+    for at, node, element in _walk(tree):
+        path = ".".join(at)
+        name = f"{table}.{path}"
+        if element.codes:
+            # A code at the root decides how the record is read; one within it, only how a part of it is.
+            severity: Severity = "quarantine" if len(at) == 1 else "warn"
+            yield Check(table, f"{name} is a known code", "conformance", severity, OneOf(element.codes), path, page)
+        if element.type in FHIR_DATES:
+            well = WellFormed(element.type)
+            yield Check(table, f"{name} is a FHIR {element.type}", "conformance", "quarantine", well, path, page)
+        if element.type == "Period" and not _repeats(tree, at):
+            # Invariant per-1: if present, start shall have a lower value than end.
+            ordered, datatypes = Ordered(), "https://hl7.org/fhir/R4/datatypes.html#Period"
+            yield Check(table, f"{name} ends after it starts", "conformance", "quarantine", ordered, path, datatypes)
+        if node.type == "Reference":
+            targets = element.targets or ()
+            is_patient = path in PATIENT_ELEMENTS and "Patient" in targets
+            severity = "quarantine" if is_patient else "warn"
+            yield Check(table, f"{name} resolves", "conformance", severity, Resolves(targets), path, page)
+
+
+def _repeats(tree: Node, path: tuple[str, ...]) -> bool:
+    """Whether an element on the path is a list."""
+    node = tree
+    for name in path:
+        node = node.children[name]
+        if node.is_list:
+            return True
+    return False
+
+
+def _required(tree: Node, page: str) -> Iterator[Check]:
+    """R4's elements of minimum 1 at the root; a choice only where all its types are typed here."""
+    choices: dict[str, list[str]] = {}
+    for element in elements(tree.type).values():
+        if not element.minimum:
+            continue
+        if element.choice:
+            choices.setdefault(f"{element.choice}[x]", []).append(element.name)
+        elif element.name in tree.children:
+            choices[element.name] = [element.name]
+    for path, names in choices.items():
+        if all(name in tree.children for name in names):
+            name = f"{tree.name}.{path} is present"
+            yield Check(tree.name, name, "completeness", "quarantine", Present(), path, page)
+
+
+def _feed_checks(tree: Node, feed: Feed, silo: Silo) -> Iterator[Check]:
+    table, reason = tree.name, f"protocol {silo.name} {silo.protocol.version}"
+    declared: list[tuple[list[str], Severity]] = [(feed.required, "quarantine"), (feed.expected, "warn")]
+    for paths, severity in declared:
+        for path in paths:
+            _is_typed(tree, path, silo)
+            yield Check(table, f"{table}.{path} is present", "completeness", severity, Present(), path, reason)
+    for path, codes in feed.value_sets.items():
+        _is_typed(tree, path, silo)
+        name = f"{table}.{path} is in the protocol's value set"
+        yield Check(table, name, "conformance", "quarantine", OneOf(tuple(codes)), path, reason)
+
+
+def _is_typed(tree: Node, path: str, silo: Silo) -> None:
+    if path.endswith("[x]"):
+        if choice_elements(tree, path):
+            return
+    else:
+        node: Node | None = tree
+        for name in path.split("."):
+            node = node.children.get(name) if node else None
+        if node:
+            return
+    raise CatalogError(
+        f"silo {silo.name}: {tree.name}.{path} is checked, but silver does not type it",
+        f"Add it to catalog/resources/{tree.name}.yaml, or mend the path.",
+    )
+
+
+def choice_elements(tree: Node, path: str) -> list[str]:
+    """The typed elements of a choice at the root: `medication[x]` is `medicationCodeableConcept`, ..."""
+    choice = path.removesuffix("[x]")
+    return [name for name, element in elements(tree.type).items() if element.choice == choice and name in tree.children]
+
+
+def _fact(table: str, what: str, kind: Kind, severity: Severity, rule: Rule, fact: str, reason: str = "") -> Check:
+    return Check(table, f"{table} {what}", kind, severity, rule, f"{table}.{fact}", reason, is_fact=True)
+
+
+def _delivery_checks(silo: Silo) -> Iterator[Check]:
+    reason = f"protocol {silo.name} {silo.protocol.version}"
+    for feed, declared in silo.feeds.items():
+        volume = declared.volume
+        enough, shrink = Within(volume.min_rows, None), Within(None, volume.max_drop_percent)
+        yield _fact(feed, "delivers enough records", "completeness", volume.severity, enough, "records", reason)
+        yield _fact(feed, "does not shrink", "completeness", volume.severity, shrink, "drop_percent", reason)
+    fresh = Within(None, silo.freshness.max_age_days)
+    yield _fact(silo.name, "is fresh", "completeness", silo.freshness.severity, fresh, "age_days", reason)
+
+
+def gold_checks(table: Table) -> list[Check]:
+    """The checks of a curated table that its declaration says."""
+    name, reason = table.name, f"catalog/tables/{table.name}/table.yaml"
+    required = {*table.key, *(column for column, declared in table.columns.items() if declared.is_required)}
+    checks = [
+        Check(
+            name, f"{name}.{column} is present", "completeness", "fail" if column in table.key else "warn",
+            Present(), column, reason,
+        )
+        for column in table.columns
+        if column in required
+    ]  # fmt: skip
+    one = Within(0, 0)
+    checks.append(_fact(name, "key is unique", "conformance", "fail", one, "duplicate_keys", reason))
+    checks.append(_fact(name, "has no undeclared column", "conformance", "fail", one, "undeclared_columns", reason))
+    for column, declared in table.columns.items():
+        typed = OneOf((declared.type.upper(),))
+        checks.append(_fact(f"{name}.{column}", "has its type", "conformance", "fail", typed, "type", reason))
+        if declared.references:
+            checks.append(_fact(f"{name}.{column}", "resolves", "conformance", "warn", one, "unresolved", reason))
+    checks.append(_fact(name, "does not shrink", "completeness", "warn", Within(None, 50), "drop_percent", reason))
+    if name == "patients":
+        checks.append(_fact(name, "is not empty", "completeness", "fail", Within(1, None), "rows", reason))
+    return checks

@@ -1,0 +1,80 @@
+"""A run's report as data: what the page and the terminal both show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cohortlake.core.lake import Lake
+from cohortlake.plan import INGEST, TRAINING
+from cohortlake.report.checks import Gate, read_gates
+from cohortlake.report.held import Quarantine, read_quarantine
+from cohortlake.report.live import Live, read_live
+from cohortlake.report.records import DONE, MISSING, Run, StepRecord, read_run
+from cohortlake.report.silos import Silo, read_silo
+from cohortlake.report.training import Training, read_training
+
+GOLD = "gold."
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of gold: rows that this run published (None: it was left as it was), and those live now, if known."""
+
+    name: str
+    published: int | None
+    quarantined: int
+    live: int | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a report says."""
+
+    run: Run
+    silos: tuple[Silo, ...]
+    gates: tuple[Gate, ...]
+    tables: tuple[Table, ...]
+    cohorts: tuple[Training, ...]
+    quarantine: Quarantine
+    live: Live
+
+    @property
+    def published_tables(self) -> dict[str, int]:
+        return {table.name: table.published for table in self.tables if table.published is not None}
+
+    @property
+    def quarantined(self) -> int:
+        """Records that the run's steps put into quarantine."""
+        return sum(step.total("quarantined") for step in self.run.steps)
+
+    @property
+    def unbalanced(self) -> list[StepRecord]:
+        return [step for step in self.run.steps if not step.is_balanced]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the run found nothing to do."""
+        has_moved = any(step.books for step in self.run.steps)
+        return bool(self.run.steps) and not self.run.failed and not has_moved
+
+
+def read_report(lake: Lake, run_id: str) -> Report:
+    """The report of a run. Raises UsageError where there is no such run."""
+    run, live = read_run(lake, run_id), read_live(lake)
+    return Report(
+        run=run,
+        silos=tuple(read_silo(run, name, live) for name in run.scopes(INGEST)),
+        gates=tuple(read_gates(run)),
+        tables=tuple(_tables(run, live)),
+        cohorts=tuple(read_training(run, name) for name in run.scopes(TRAINING)),
+        quarantine=read_quarantine(lake, run_id),
+        live=live,
+    )
+
+
+def _tables(run: Run, live: Live) -> list[Table]:
+    gate, publish = run.step("gate", "gold"), run.step("publish", "gold")
+    published = {book.table.removeprefix(GOLD): book.rows_out for book in publish.books}
+    held = {book.table.removeprefix(GOLD): book.quarantined for book in gate.books}
+    names = sorted(published.keys() | live.gold.keys())
+    return [Table(name, published.get(name), held.get(name, 0), live.gold.get(name)) for name in names]

@@ -1,0 +1,242 @@
+"""Running steps: one by name (Airflow's tasks), or the whole plan in this process (`cohortlake run`).
+
+Each step leaves a record `LAKE/ops/runs/<run>/steps/<step>.json` and its books in `ops/accounting`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import json
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cohortlake.core.catalog import Catalog, load_catalog
+from cohortlake.core.errors import BooksError, CohortlakeError, LakeWriteError, UsageError
+from cohortlake.core.lake import Lake
+from cohortlake.plan import Step, make_plan
+
+Progress = Callable[[int, int, str], None]
+DISK_TROUBLE = {
+    "No space left on device": ("the disk is full", "Free space, then run again: what was published is whole and live."),
+    "Read-only file system": ("the file system is read-only", "Mount it writable, or give another folder with --lake."),
+    "Permission denied": ("permission is denied", "Give this user write permission, or another folder with --lake."),
+}
+
+
+def new_run_id() -> str:
+    """A run's name: its start in UTC."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def find_step(plan: list[Step], name: str) -> Step:
+    """The step of this name. Raises UsageError."""
+    for step in plan:
+        if step.name == name:
+            return step
+    raise UsageError(f"there is no step {name!r}", f"The plan has {', '.join(step.name for step in plan)}.")
+
+
+def _clear(error: BaseException, lake: Lake) -> BaseException:
+    """Disk trouble, however deep an engine wraps it, as the error that says what to do."""
+    if isinstance(error, CohortlakeError):
+        return error
+    text = f"{error}\n{''.join(traceback.format_exception(error))}"
+    for sign, (reason, hint) in DISK_TROUBLE.items():
+        if sign in text:
+            return LakeWriteError(f"cannot write the lake {lake.root}: {reason}", hint)
+    return error
+
+
+def run_step(
+    step_name: str,
+    *,
+    lake: Path,
+    data: Path,
+    catalog: Path | None = None,
+    run_id: str,
+    force: bool = False,
+    progress: Progress = lambda done, total, what: None,
+) -> dict[str, Any]:
+    """Run one step and give its record. Run again, it leaves the same tables.
+
+    Raises what the step raises, after the record is written; BooksError where its books do not balance.
+    """
+    declared = load_catalog(catalog)
+    step = find_step(make_plan(declared), step_name)
+    return execute(step, Lake(lake.absolute()), data.absolute(), declared, run_id, force, progress)
+
+
+def execute(
+    step: Step, lake: Lake, data: Path, catalog: Catalog, run_id: str, force: bool, progress: Progress
+) -> dict[str, Any]:
+    """Run a step of a plan whose catalog is loaded already."""
+    from spark_jobs.context import Context
+
+    record: dict[str, Any] = {
+        "step": step.name,
+        "kind": step.kind,
+        "scope": step.scope,
+        "stage": step.stage,
+        "started_at": now(),
+        "status": "failed",
+        "books": [],
+        "facts": {},
+    }
+    started = time.monotonic()
+    try:
+        with lake.lock(step.scope, on_wait=lambda: progress(0, 0, "waits for another run")):
+            module, _, function = step.job.partition(":")
+            job = getattr(importlib.import_module(module), function)
+            result = job(Context(lake, data, catalog, step.scope, run_id, force, progress))
+            record |= {"books": [asdict(book) for book in result.books], "facts": result.facts}
+            wrong = [book for book in result.books if not book.is_balanced]
+            if wrong:
+                raise BooksError(
+                    f"{step.name}: the books of {', '.join(book.table for book in wrong)} do not balance: "
+                    + "; ".join(f"{asdict(book)}" for book in wrong),
+                    "Rows were lost or made between in and out. Nothing after this step ran.",
+                )
+            _account(lake, run_id, step, record["books"])
+            record["status"] = "done"
+    except Exception as error:
+        clear = _clear(error, lake)
+        record["error"] = {"class": type(clear).__name__, "message": str(clear), "hint": getattr(clear, "hint", "")}
+        if clear is error:
+            raise
+        raise clear from error
+    finally:
+        record |= {"ended_at": now(), "seconds": round(time.monotonic() - started, 2)}
+        _keep(lake, run_id, record)
+    return record
+
+
+def _keep(lake: Lake, run_id: str, record: dict[str, Any]) -> None:
+    """Write the step's record; a lake that cannot be written has its own error on the way already."""
+    from spark_jobs.delta import write_json
+
+    try:
+        write_json(lake.runs / run_id / "steps" / f"{record['step']}.json", record)
+    except LakeWriteError:
+        if record["status"] == "done":
+            raise
+
+
+def _account(lake: Lake, run_id: str, step: Step, books: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+
+    from spark_jobs import delta
+
+    if not books:
+        return
+    numbers = ["rows_in", "rows_out", "quarantined", "superseded", "deleted"]
+    schema = pa.schema(
+        [("run_id", pa.string()), ("step", pa.string()), ("scope", pa.string()), ("table", pa.string())]
+        + [(name, pa.int64()) for name in numbers]
+        + [("at", pa.timestamp("us", tz="UTC"))]
+    )
+    at = datetime.datetime.now(datetime.UTC)
+    rows = [{**book, "run_id": run_id, "step": step.name, "scope": step.scope, "at": at} for book in books]
+    with lake.lock("accounting"):
+        where = f"run_id = '{run_id}' AND step = '{step.name}'"
+        delta.replace_rows(lake.ops("accounting"), pa.Table.from_pylist(rows, schema=schema), where)
+
+
+class RunFailedError(CohortlakeError):
+    """Steps of a run failed; the others ran, and what they published is live."""
+
+    def __init__(self, message: str, hint: str, exit_code: int) -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code
+
+
+def run_plan(
+    *,
+    lake: Path,
+    data: Path,
+    catalog: Path | None = None,
+    force: bool = False,
+    wait: bool = True,
+    only: Callable[[Step], bool] = lambda step: True,
+    on_step: Callable[[Step, str, dict[str, Any]], None] = lambda step, status, record: None,
+    progress: Callable[[Step, int, int, str], None] = lambda step, done, total, what: None,
+) -> str:
+    """Run the whole plan here, one Spark session for all steps; gives the run's id.
+
+    A step that fails stops the steps that need it, and no other. Raises RunFailedError at the end, LakeBusyError where
+    another run holds the lake and `wait` is off.
+    """
+    declared = load_catalog(catalog)
+    place, run_id = Lake(lake.absolute()), new_run_id()
+    plan = [step for step in make_plan(declared) if only(step)]
+    if not plan:
+        raise UsageError("no step is chosen", "See `cohortlake plan` for the steps.")
+    failures: dict[str, tuple[Step, BaseException]] = {}
+
+    def on_wait() -> None:
+        on_step(plan[0], "waiting", {})
+
+    with place.lock("run", wait=wait, on_wait=on_wait):
+        begin_run(place, run_id, data=data, runner="embedded")
+        silos = [step for step in plan if step.stage == "ingest" and step.kind == "publish"]
+        for step in plan:
+            blocked = [need for need in step.needs if need in failures]
+            if step.stage == "curate" and step.kind == "curate" and silos and all(s.name in failures for s in silos):
+                blocked = [s.name for s in silos]
+            if step.kind == "cohort" and "publish.gold" in failures:
+                blocked = ["publish.gold"]
+            if blocked:
+                failures[step.name] = (step, CohortlakeError(f"needs {blocked[0]}"))
+                on_step(step, "skipped", {})
+                continue
+            on_step(step, "running", {})
+            try:
+                record = execute(
+                    step, place, data.absolute(), declared, run_id, force,
+                    lambda done, total, what, step=step: progress(step, done, total, what),
+                )  # fmt: skip
+                on_step(step, "done", record)
+            except Exception as error:
+                failures[step.name] = (step, error)
+                on_step(step, "failed", {"error": error})
+        finish_run(place, run_id)
+    own = [(step, error) for step, error in failures.values() if not str(error).startswith("needs ")]
+    if own:
+        first = own[0][1]
+        lines = [f"{step.name}: {error}" for step, error in own]
+        code = getattr(first, "exit_code", 1)
+        raise RunFailedError("\n".join(lines), getattr(first, "hint", "") or "See the run report.", code)
+    return run_id
+
+
+def begin_run(lake: Lake, run_id: str, *, data: Path, runner: str) -> None:
+    """Note that a run began."""
+    from spark_jobs.delta import write_json
+
+    about = {"run_id": run_id, "lake": str(lake.root), "data": str(data), "runner": runner, "started_at": now()}
+    write_json(lake.runs / run_id / "run.json", about)
+
+
+def finish_run(lake: Lake, run_id: str) -> None:
+    """Note that a run ended, and write its report."""
+    from spark_jobs.delta import write_json
+
+    path = lake.runs / run_id / "run.json"
+    about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"run_id": run_id}
+    write_json(path, {**about, "ended_at": now()})
+    write_report(run_id, lake=lake.root)
+
+
+def write_report(run_id: str, *, lake: Path) -> Path:
+    """Write the run's HTML report and give its path; `LAKE/report.html` is always the newest."""
+    from cohortlake.report import write
+
+    return write(Lake(lake), run_id)

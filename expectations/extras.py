@@ -1,0 +1,162 @@
+"""Checks that FHIR and the protocols do not say: written by hand, a file a resource type, in `extras/`.
+
+```yaml
+define:                       # SQL over a staged row, by name, for the expressions below
+  _loinc: get(filter(code.coding, c -> c.system = 'http://loinc.org'), 0).code
+events:                       # dates of what happened to the patient: after birth, before death, not in the future
+  - element: effectiveDateTime
+    planned: status = 'planned'          # rows whose date may lie ahead
+    after_death_days: 365                # how long after death such a record may still come; 30 unless said
+values:                       # measured values (Observation), by LOINC code and UCUM unit
+  - {loinc: 8867-4, unit: /min, name: heart rate, possible: [0, 500], plausible: [20, 300], reason: ...}
+checks:                       # anything else: `holds` is a condition, or `value` lies between `minimum` and `maximum`
+  - {name: is not older than 120 years, kind: plausibility, severity: warn, value: ..., maximum: 120, reason: ...}
+```
+
+A value that cannot be (outside `possible`) is quarantined; one that is unlikely (outside `plausible`) is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from cohortlake.core.catalog import Node
+from cohortlake.core.catalog.silo import Severity
+from cohortlake.core.catalog.source import Declaration, load
+from cohortlake.core.checks import PATIENT_ELEMENTS, Check, Holds, InLife, Kind, Within
+from expectations.paths import element_sql, first_day
+
+FOLDER = Path(__file__).parent / "extras"
+# A birth date is a local day and an event's time is often UTC, so that the two may differ by a day.
+DAYS_BEFORE_BIRTH = 1
+DAYS_AHEAD = 1
+Bounds = tuple[float | None, float | None]
+
+
+class Event(Declaration):
+    """A date of something that happened to the patient."""
+
+    element: str
+    planned: str = "false"
+    after_death_days: Annotated[int, Field(ge=0)] = 30
+
+
+class Value(Declaration):
+    """What one LOINC code in one UCUM unit can be, and is likely to be; `in_components` if panels hold it too."""
+
+    loinc: str
+    unit: str
+    name: str
+    possible: Bounds = (None, None)
+    plausible: Bounds = (None, None)
+    in_components: bool = False
+    reason: str
+
+
+class Written(Declaration):
+    """A check in SQL: a condition that holds, or a number between two bounds."""
+
+    name: str
+    kind: Kind
+    severity: Severity
+    reason: str
+    holds: str | None = None
+    value: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Written:
+        if (self.holds is None) == (self.value is None):
+            raise ValueError("a check has either `holds` or `value`")
+        if self.value is not None and self.minimum is None and self.maximum is None:
+            raise ValueError("a check of a value has a minimum, a maximum or both")
+        return self
+
+
+class Sheet(Declaration):
+    """A file of `extras/`."""
+
+    define: dict[str, str] = Field(default={})
+    events: list[Event] = Field(default=[])
+    values: list[Value] = Field(default=[])
+    checks: list[Written] = Field(default=[])
+
+
+@dataclass(frozen=True)
+class Extras:
+    """A resource type's written checks, and the columns that their SQL builds on."""
+
+    define: dict[str, str] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+
+
+@cache
+def _sheets(folder: Path) -> dict[str, Sheet]:
+    return {path.stem: load(path, Sheet) for path in sorted(folder.glob("*.yaml"))}
+
+
+def extras(tree: Node, folder: Path = FOLDER) -> Extras:
+    """The written checks of a resource type. Raises CatalogError for a wrong file."""
+    sheet = _sheets(folder).get(tree.name)
+    if sheet is None:
+        return Extras()
+    checks = [*_events(tree, sheet), *_values(tree, sheet), *_written(tree, sheet)]
+    return Extras(sheet.define, tuple(checks))
+
+
+def _events(tree: Node, sheet: Sheet) -> Iterator[Check]:
+    table, reason = tree.name, "temporal plausibility, Kahn et al. 2016"
+    has_patient = any(name in tree.children for name in PATIENT_ELEMENTS)
+    for event in sheet.events:
+        path = event.element
+        name = f"{table}.{path}"
+        if has_patient:
+            born, died = InLife("birth", DAYS_BEFORE_BIRTH), InLife("death", event.after_death_days)
+            yield Check(table, f"{name} is not before birth", "plausibility", "quarantine", born, path, reason)
+            yield Check(table, f"{name} is not long after death", "plausibility", "warn", died, path, reason)
+        days = f"datediff({first_day(element_sql(tree, path)[0])}, current_date())"
+        sql = f"CASE WHEN coalesce({event.planned}, false) THEN 0 ELSE {days} END"
+        soon, column = Within(None, DAYS_AHEAD), f"{path} days ahead"
+        yield Check(table, f"{name} is not in the future", "plausibility", "quarantine", soon, column, reason, sql)
+
+
+def _values(tree: Node, sheet: Sheet) -> Iterator[Check]:
+    """Two checks a code at most; `define` gives `_loinc`, `_unit`, `_value` and, for panels, `_parts`."""
+    table = tree.name
+    for value in sheet.values:
+        sql = f"CASE WHEN _loinc = '{value.loinc}' AND _unit = '{value.unit}' THEN _value END"
+        if value.in_components:
+            part = f"get(filter(_parts, p -> p.loinc = '{value.loinc}' AND p.unit = '{value.unit}'), 0).value"
+            sql = f"coalesce({sql}, {part})"
+        column = f"{value.name} ({value.loinc}, {value.unit})"
+        judged: list[tuple[str, Severity, Bounds]] = [
+            ("possible", "quarantine", value.possible),
+            ("plausible", "warn", value.plausible),
+        ]
+        for word, severity, bounds in judged:
+            if bounds != (None, None):
+                name, within = f"{table} {column} is {word}", Within(*bounds)
+                yield Check(table, name, "plausibility", severity, within, column, value.reason, sql)
+    if sheet.values:
+        codes = ", ".join(sorted({f"'{value.loinc}'" for value in sheet.values}))
+        pairs = ", ".join(sorted({f"'{value.loinc} {value.unit}'" for value in sheet.values}))
+        sql = (
+            f"CASE WHEN _value IS NOT NULL AND _loinc IN ({codes}) THEN concat_ws(' ', _loinc, _unit) IN ({pairs}) END"
+        )
+        name, reason = f"{table} unit is known for its code", "the units of expectations/extras"
+        yield Check(table, name, "conformance", "warn", Holds(), "unit", reason, sql)
+
+
+def _written(tree: Node, sheet: Sheet) -> Iterator[Check]:
+    for check in sheet.checks:
+        rule = Holds() if check.holds is not None else Within(check.minimum, check.maximum)
+        sql = str(check.holds if check.holds is not None else check.value)
+        name = f"{tree.name} {check.name}"
+        yield Check(tree.name, name, check.kind, check.severity, rule, check.name, check.reason, sql)

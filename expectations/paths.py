@@ -1,0 +1,94 @@
+"""FHIR paths as Spark SQL over a staged row. ANSI mode is on: casts are tried, and an index out of bounds is null."""
+
+from __future__ import annotations
+
+from cohortlake.core.catalog import Node
+from cohortlake.core.checks import choice_elements
+from spark_jobs.fhir_types import ARROW
+
+
+def literal(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def find(tree: Node, path: str) -> Node:
+    """The node at a path."""
+    node = tree
+    for name in path.split("."):
+        node = node.children[name]
+    return node
+
+
+def element_sql(tree: Node, path: str) -> tuple[str, bool]:
+    """The expression of an element, and whether it is a list (an element within lists is one flat list)."""
+    sql, is_list, node = "", False, tree
+    for name in path.split("."):
+        node = node.children[name]
+        step = f"{sql}.`{name}`" if sql else f"`{name}`"
+        sql = f"flatten({step})" if is_list and node.is_list else step
+        is_list = is_list or node.is_list
+    return sql, is_list
+
+
+def present_sql(tree: Node, path: str) -> str:
+    """Whether the element (of a choice: one of its types) has a value; an empty text or object is none."""
+    names = choice_elements(tree, path) if path.endswith("[x]") else [path]
+    found = []
+    for name in names:
+        sql, is_list = element_sql(tree, name)
+        found.append(f"coalesce(size({sql}), 0) > 0" if is_list else _has_value(find(tree, name), sql))
+    return "(" + " OR ".join(found) + ")"
+
+
+def _has_value(node: Node, sql: str) -> str:
+    if node.is_list:
+        return f"coalesce(size({sql}), 0) > 0"
+    if node.children:
+        return "(" + " OR ".join(_has_value(child, f"{sql}.`{child.name}`") for child in node.children.values()) + ")"
+    return f"{sql} IS NOT NULL" if node.type in ARROW else f"coalesce({sql} <> '', false)"
+
+
+def text_sql(sql: str) -> str:
+    """A text; an empty one is none."""
+    return f"nullif({sql}, '')"
+
+
+def first_day(text: str) -> str:
+    """The first day that a FHIR date or dateTime may mean: `2021` is 2021-01-01."""
+    return f"try_cast(substr({text}, 1, 10) AS DATE)"
+
+
+def last_day(text: str) -> str:
+    """The last day that a FHIR date or dateTime may mean: `2021-02` is 2021-02-28."""
+    first = first_day(text)
+    return (
+        f"CASE length({text}) WHEN 4 THEN make_date(year({first}), 12, 31) WHEN 7 THEN last_day({first}) "
+        f"ELSE {first} END"
+    )
+
+
+def period_seconds(period: str) -> str:
+    """How long a period lasts at most: whole days where one of its ends has no time."""
+    start, end = f"{period}.start", f"{period}.end"
+    exact = f"unix_timestamp(try_cast({end} AS TIMESTAMP)) - unix_timestamp(try_cast({start} AS TIMESTAMP))"
+    days = f"86400 * datediff({last_day(end)}, {first_day(start)})"
+    return f"CASE WHEN length({start}) > 10 AND length({end}) > 10 THEN {exact} ELSE {days} END"
+
+
+def reference_key(reference: str, target: str) -> str:
+    """What a Reference points at, as a key of the targets: `Type/id`, `Type?identifier=system|value`, or, for a
+    logical reference, `?identifier=system|value`. Null for one within the resource (`#id`) and for a mere display text.
+
+    https://hl7.org/fhir/R4/references.html; a server's address and a version (`/_history/2`) are left out, and a
+    `urn:uuid:` is taken for the id of a `target`.
+    """
+    text = f"{reference}.reference"
+    logical = f"concat('?identifier=', coalesce({reference}.identifier.system, ''), '|', {reference}.identifier.value)"
+    literal_key = f"substring_index(substring_index({text}, '/_history/', 1), '/', -2)"
+    return (
+        f"CASE WHEN {text} IS NULL THEN {logical} WHEN startswith({text}, '#') THEN NULL "
+        f"WHEN contains({text}, '?') THEN regexp_extract({text}, '([A-Za-z]+\\\\?.*)', 1) "
+        f"WHEN startswith({text}, 'urn:uuid:') THEN replace({text}, 'urn:uuid:', '{target}/') "
+        f"ELSE {literal_key} END"
+    )

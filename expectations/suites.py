@@ -1,0 +1,74 @@
+"""Checks as Great Expectations suites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import great_expectations.expectations as gxe
+from great_expectations import ExpectationSuite
+
+from cohortlake.core.checks import (
+    Check,
+    Holds,
+    InLife,
+    Matches,
+    OneOf,
+    Ordered,
+    Present,
+    Resolves,
+    WellFormed,
+    Within,
+)
+from expectations import custom
+
+# Great Expectations' own words for how much a failure matters.
+SEVERITY = {"fail": "critical", "quarantine": "warning", "warn": "info"}
+SHOWN_CODES = 12
+
+
+def _rule(check: Check) -> tuple[type[Any], dict[str, Any], str]:
+    """The expectation's class, its arguments, and the rule in words."""
+    rule = check.rule
+    if isinstance(rule, OneOf):
+        codes = ", ".join(rule.codes[:SHOWN_CODES]) + (", …" if len(rule.codes) > SHOWN_CODES else "")
+        return gxe.ExpectColumnValuesToBeInSet, {"value_set": list(rule.codes)}, f"one of {codes}"
+    if isinstance(rule, Matches):
+        return gxe.ExpectColumnValuesToMatchRegex, {"regex": rule.pattern}, f"matches {rule.pattern}"
+    if isinstance(rule, WellFormed):
+        words = f"a FHIR {rule.type} whose day exists"
+        return custom.ExpectColumnValuesToBeFhirDates, {"fhir_type": rule.type}, words
+    if isinstance(rule, Within):
+        bounds = {"min_value": rule.minimum, "max_value": rule.maximum}
+        words = f"between {rule.minimum} and {rule.maximum}".replace("None", "any")
+        return gxe.ExpectColumnValuesToBeBetween, bounds, words
+    if isinstance(rule, Ordered):
+        return gxe.ExpectColumnValuesToBeBetween, {"min_value": 0}, "the period lasts 0 seconds or more"
+    if isinstance(rule, Resolves):
+        return custom.ExpectReferencesToResolve, {}, f"points at a known {' or '.join(rule.targets)}"
+    if isinstance(rule, InLife):
+        side = "before birth" if rule.edge == "birth" else "after death"
+        return custom.ExpectDatesToLieWithinLife, {}, f"not more than {rule.days} days {side}"
+    if isinstance(rule, Present):
+        return gxe.ExpectColumnValuesToNotBeNull, {}, "has a value"
+    if isinstance(rule, Holds):
+        return custom.ExpectConditionToHold, {}, check.sql
+    raise TypeError(f"{type(rule).__name__} is not a rule")
+
+
+def expectation(check: Check, column: str) -> Any:
+    """A check of a column as an expectation; what Data Docs say of it names the check, its weight and its source."""
+    kind, arguments, words = _rule(check)
+    said = f"{check.name}: {words}. {check.severity}, {check.kind}; {check.reason}"
+    return kind(
+        column=column,
+        **arguments,
+        severity=SEVERITY[check.severity],
+        description=said.replace("$", "$$"),
+        meta={"check": check.name, "kind": check.kind, "severity": check.severity},
+    )
+
+
+def suite(name: str, checks: Iterable[tuple[Check, str]]) -> ExpectationSuite:
+    """A table's suite, from its checks with the columns that they judge."""
+    return ExpectationSuite(name, expectations=[expectation(check, column) for check, column in checks])

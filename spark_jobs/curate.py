@@ -1,0 +1,141 @@
+"""curate: silver to gold. ViewDefinitions compiled to one pass over each resource type, then SQL over those views."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from cohortlake.core.catalog import Catalog, Table
+from cohortlake.core.errors import CatalogError
+from cohortlake.core.lake import Lake
+from cohortlake.core.views import compile_view
+from spark_jobs import delta
+from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.fhir_types import PARTITION
+from spark_jobs.pseudonyms import pseudonym, vault_secret
+from spark_jobs.views import view_rows
+
+THREADS = 2
+BATCH_FILE = "_batch.json"
+
+
+def _fingerprint(catalog: Catalog) -> str:
+    digest = hashlib.sha256()
+    for path in sorted((catalog.folder / "tables").rglob("*.*")):
+        if "example" not in path.parts:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def sources(lake: Lake, catalog: Catalog) -> dict[str, Any]:
+    """What gold is made from: the versions of the silver tables, and the declarations."""
+    types = sorted({str(view["resource"]) for view in catalog.views.values()})
+    return {"silver": {name: delta.version(lake.silver(name)) for name in types}, "declared": _fingerprint(catalog)}
+
+
+def curated_from(lake: Lake) -> dict[str, Any]:
+    """What the live gold was made from, or {}."""
+    path = lake.ops("progress") / "gold.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def view_table(rows: DataFrame, view: dict[str, Any], key: Callable[[Column, Column], Column]) -> DataFrame:
+    """A view's rows with their silo."""
+    made = view_rows(rows.schema, compile_view(view), resource_key=key)
+    return rows.select(PARTITION, F.inline(made))
+
+
+def conformed(frame: DataFrame, table: Table) -> DataFrame:
+    """The declared columns in their order and types. Raises CatalogError where the frame has others."""
+    if set(frame.columns) != set(table.columns):
+        missing, extra = set(table.columns) - set(frame.columns), set(frame.columns) - set(table.columns)
+        raise CatalogError(
+            f"table {table.name}: declared but not made: {sorted(missing)}; made but not declared: {sorted(extra)}",
+            f"Make catalog/tables/{table.name}/table.yaml agree with its view or SQL.",
+        )
+    return frame.select(*(F.col(name).cast(column.type).alias(name) for name, column in table.columns.items()))
+
+
+def in_order(tables: dict[str, Table]) -> list[Table]:
+    """SQL tables, each after those that it needs. Raises CatalogError for a circle."""
+    waiting = {name: table for name, table in tables.items() if not table.is_view}
+    ordered: list[Table] = []
+    while waiting:
+        ready = [table for table in waiting.values() if not set(table.needs) & set(waiting)]
+        if not ready:
+            raise CatalogError(f"tables need each other in a circle: {', '.join(sorted(waiting))}")
+        ordered += ready
+        for table in ready:
+            del waiting[table.name]
+    return ordered
+
+
+def _stage(ctx: Context, frame: DataFrame, table: Table, folder: Path) -> delta.Staged:
+    parts = delta.write_spark_parts(conformed(frame, table), ctx.lake.gold(table.name), {})
+    staged = delta.Staged(table.name, parts, sum(part.rows for part in parts))
+    delta.write_staged(folder, staged)
+    return staged
+
+
+def _staged_frame(ctx: Context, staged: delta.Staged, table: Table) -> DataFrame:
+    schema = ", ".join(f"`{name}` {column.type}" for name, column in table.columns.items())
+    if not staged.parts:
+        return ctx.spark.createDataFrame([], schema)
+    return delta.read_parts(ctx.spark, ctx.lake.gold(table.name), staged.parts, schema)
+
+
+def run(ctx: Context) -> StepResult:
+    """Stage every table of gold, or nothing where silver and the declarations are as they were.
+
+    Books: a view's rows are what its resources unnest to, so in = out here; silver's rows stand in the facts.
+    """
+    folder = ctx.lake.staging("research", "gold")
+    made_from = sources(ctx.lake, ctx.catalog)
+    shutil.rmtree(folder, ignore_errors=True)
+    if curated_from(ctx.lake) == made_from:
+        return StepResult([], {"unchanged": True})
+    types = {name: version for name, version in made_from["silver"].items() if version >= 0}
+    key = pseudonym(vault_secret(ctx.lake))
+    views = [t for t in ctx.catalog.tables.values() if t.is_view and ctx.catalog.views[t.name]["resource"] in types]
+    total, done = len(views) + len(in_order(ctx.catalog.tables)), 0
+
+    def one(table: Table) -> delta.Staged:
+        nonlocal done
+        view = ctx.catalog.views[table.name]
+        name = str(view["resource"])
+        rows = delta.read(ctx.spark, ctx.lake.silver(name), types[name])
+        staged = _stage(ctx, view_table(rows, view, key), table, folder)
+        done += 1
+        ctx.progress(done, total, table.name)
+        return staged
+
+    ctx.spark  # noqa: B018 (started here, once, before the threads share it)
+    with ThreadPoolExecutor(THREADS) as pool:
+        staged = {result.table: result for result in pool.map(one, views)}
+    for table in ctx.catalog.tables.values():
+        if table.is_view:
+            empty = staged.setdefault(table.name, delta.Staged(table.name, [], 0))
+            _staged_frame(ctx, empty, table).createOrReplaceTempView(table.name)
+    for table in in_order(ctx.catalog.tables):
+        sql = (ctx.catalog.folder / "tables" / table.name / "table.sql").read_text(encoding="utf-8")
+        staged[table.name] = _stage(ctx, ctx.spark.sql(sql), table, folder)
+        _staged_frame(ctx, staged[table.name], table).createOrReplaceTempView(table.name)
+        done += 1
+        ctx.progress(done, total, table.name)
+    delta.write_json(folder / BATCH_FILE, {"batch": f"gold-{ctx.run_id}", "made_from": made_from})
+    books = [Book(f"gold.{name}", table.rows, table.rows) for name, table in sorted(staged.items())]
+    silver = {name: _live_rows(ctx.lake, name) for name in types}
+    return StepResult(books, {"made_from": made_from, "silver_rows": silver})
+
+
+def _live_rows(lake: Lake, resource_type: str) -> int:
+    return int(DeltaTable(str(lake.silver(resource_type))).count())

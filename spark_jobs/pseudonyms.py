@@ -1,0 +1,46 @@
+"""Pseudonymous keys: what stands in gold for a resource's id, the same in every table of a lake.
+
+A keyed hash (SHA-256 over the lake's own secret, the silo, the type and the id), so that a key cannot be made from an id
+without the secret; HIPAA's Safe Harbor, 45 CFR 164.514(c), asks that a re-identification code is not derived from what
+it stands for. The secret lies in the phi zone's vault.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from cohortlake.core.lake import Lake, write_error
+from spark_jobs.fhir_types import PARTITION
+
+HEX_DIGITS = 32
+
+
+def vault_secret(lake: Lake) -> str:
+    """The lake's secret, made on first use; readable by its owner only."""
+    path = lake.vault / "pseudonym.key"
+    with lake.lock("vault"):
+        if not path.exists():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(handle, "w", encoding="ascii") as stream:
+                    stream.write(secrets.token_hex(32))
+                path.with_suffix(".new").replace(path)
+            except OSError as error:
+                raise write_error(error, path) from error
+        return path.read_text(encoding="ascii").strip()
+
+
+def pseudonym(secret: str) -> Callable[[Column, Column], Column]:
+    """The key of a resource of the row's silo, from its type and id; null for no id."""
+
+    def key(resource_type: Column, resource_id: Column) -> Column:
+        whole = F.concat(F.lit(secret), F.lit("|"), F.col(PARTITION), F.lit("|"), resource_type, F.lit("|"), resource_id)
+        return F.substring(F.sha2(whole, 256), 1, HEX_DIGITS)
+
+    return key

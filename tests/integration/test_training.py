@@ -1,0 +1,318 @@
+"""Cohort, augment, release, over two small gold tables: attrition, no leakage, stable splits, immutable releases."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cohortlake.core.catalog import load_catalog
+from cohortlake.core.errors import CatalogError, UsageError
+from cohortlake.core.lake import Lake
+from cohortlake.core.releases import SPLITS, find_release, list_releases, verify
+from spark_jobs import cohort, delta, release
+from spark_jobs.context import Context, StepResult
+from synthetic import augment
+
+pytestmark = pytest.mark.spark
+
+TABLE = """
+title: {name}
+description: A table.
+grain: a row
+from: sql
+key: [patient_key]
+columns:
+  patient_key: {{ type: STRING, description: The person., privacy: quasi_identifier }}
+"""
+COHORT = """
+title: Tiny
+description: Adults who were tested.
+version: 1.0.0
+inclusion: [18 years or older, tested at least once by 2024]
+exclusion: [gender not known]
+index_date: the last test by 2024
+outcome: a value of 7 or more in the next test
+outcome_window_days: 365
+features:
+  age_years: { type: number, unit: a, description: Age at the index date. }
+  gender: { type: category, description: Administrative gender. }
+  last_value: { type: number, unit: mmol/L, description: The last value. }
+  mean_value: { type: number, unit: mmol/L, description: The mean of all values. }
+  is_frequent: { type: boolean, description: Tested three times or more. }
+stratum: "CASE WHEN gender = 'female' THEN 'women' ELSE 'men' END"
+splits: { train: 60, validation: 20, test: 20, seed: tiny-1 }
+intended_use: Tests.
+limits: [Nobody is real.]
+"""
+INDEX = """
+SELECT p.patient_key, p.silo, max(t.tested_on) AS index_date,
+  2024 - p.birth_year >= 18 AS in_1, count(t.tested_on) > 0 AS in_2, p.gender = 'unknown' AS out_1
+FROM persons p LEFT JOIN tests t ON t.patient_key = p.patient_key AND t.tested_on <= DATE '2024-12-31'
+GROUP BY p.patient_key, p.silo, p.birth_year, p.gender
+"""
+FEATURES = """
+SELECT i.patient_key, i.silo, i.index_date, year(i.index_date) - p.birth_year AS age_years, p.gender,
+  max_by(t.value, t.tested_on) AS last_value, round(avg(t.value), 2) AS mean_value, count(*) >= 3 AS is_frequent
+FROM cohort_index i JOIN persons p USING (patient_key)
+JOIN tests t ON t.patient_key = i.patient_key AND t.tested_on <= i.index_date
+GROUP BY i.patient_key, i.silo, i.index_date, p.birth_year, p.gender
+"""
+OUTCOME = """
+SELECT i.patient_key, i.index_date, coalesce(max(t.value) >= 7, false) AS outcome
+FROM cohort_index i LEFT JOIN tests t ON t.patient_key = i.patient_key
+  AND t.tested_on > i.index_date AND t.tested_on <= i.index_date + INTERVAL 365 DAYS
+GROUP BY i.patient_key, i.index_date
+"""
+RECIPE = """
+synthesizer: GaussianCopula
+distribution: gaussian_kde
+min_real_rows: 20
+min_real_persons: 20
+factor: 1.0
+constraints: [last_value > 0]
+seed: 7
+namespace: synthetic
+min_scores: { column_shapes: 0.6, column_pair_trends: 0.2, new_rows: 0.5 }
+"""
+PERSON = pa.schema(
+    [("patient_key", pa.string()), ("silo", pa.string()), ("birth_year", pa.int32()), ("gender", pa.string())]
+)
+TEST = pa.schema([("patient_key", pa.string()), ("tested_on", pa.date32()), ("value", pa.float64())])
+
+
+@dataclass(frozen=True)
+class Project:
+    """A catalog and a lake under one folder, with the three steps of the cohort `tiny`."""
+
+    root: Path
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.root / "lake")
+
+    @property
+    def sql(self) -> Path:
+        return self.root / "catalog/cohorts/tiny"
+
+    def context(self, **changes: Any) -> Context:
+        catalog = load_catalog(self.root / "catalog")
+        return replace(Context(self.lake, self.root, catalog, "tiny", "run"), **changes)
+
+    def run(self, **changes: Any) -> list[StepResult]:
+        results = [job(self.context(**changes)) for job in (cohort.run, augment.run, release.run)]
+        assert all(book.is_balanced for result in results for book in result.books)
+        return results
+
+    def add(self, table: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+        folder = self.lake.gold(table)
+        delta.create(folder, schema, privacy=dict.fromkeys(schema.names, "sensitive"))
+        delta.commit(folder, [delta.write_part(folder, pa.Table.from_pylist(rows, schema=schema), {})])
+
+    def add_persons(self, numbers: range) -> None:
+        """Persons, a fifth of them women, one in twenty a child or of unknown gender; two or three tests each."""
+        draw = np.random.default_rng(numbers.start)
+        genders = ["female", "male", "male", "male", "male"]
+        persons, tests = [], []
+        for number in numbers:
+            key, kind = f"p{number}", number % 20
+            gender = "unknown" if kind == 1 else genders[number % 5]
+            silo = "north" if number % 3 else "south"
+            persons.append((key, silo, 2015 if kind == 2 else int(draw.integers(1940, 2000)), gender))
+            for months in range(0 if kind == 3 else int(draw.integers(2, 4))):
+                tested_on = date(2024, 6, 1) - timedelta(days=90 * months + int(draw.integers(0, 30)))
+                tests.append((key, tested_on, round(float(draw.normal(6, 1)), 1)))
+            tests.append((key, date(2025, 3, 1), round(float(draw.normal(6.5, 1)), 1)))
+        self.add("persons", [dict(zip(PERSON.names, row, strict=True)) for row in persons], PERSON)
+        self.add("tests", [dict(zip(TEST.names, row, strict=True)) for row in tests], TEST)
+
+    def rows(self) -> pa.Table:
+        """The staged cohort."""
+        return pq.read_table(self.lake.staging("research", "tiny") / "cohort.parquet")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, spark: Any) -> Project:
+    """A project whose first release is made: 200 persons."""
+    project = Project(tmp_path_factory.mktemp("training"))
+    files = {"cohort.yaml": COHORT, "index.sql": INDEX, "features.sql": FEATURES, "outcome.sql": OUTCOME}
+    project.sql.mkdir(parents=True)
+    for name, text in files.items():
+        (project.sql / name).write_text(text)
+    for name in ("persons", "tests"):
+        folder = project.root / "catalog/tables" / name
+        folder.mkdir(parents=True)
+        (folder / "table.yaml").write_text(TABLE.format(name=name))
+    (project.root / "synthetic").mkdir()
+    (project.root / "synthetic/tiny.yaml").write_text(RECIPE)
+    project.add_persons(range(200))
+    project.run()
+    return project
+
+
+@pytest.fixture
+def copy(first: Project, tmp_path: Path) -> Project:
+    """The project with its first release, to be changed."""
+    shutil.copytree(first.root, tmp_path / "copy")
+    return Project(tmp_path / "copy")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a release but `release.json`, which tells when it was made."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "release.json"}
+
+
+def test_attrition_counts_each_criterion(first: Project) -> None:
+    facts = find_release(first.lake, "tiny").facts
+    assert [(step["kind"], step["rows"]) for step in facts["attrition"]] == [
+        ("candidates", 200),
+        ("inclusion", 190),
+        ("inclusion", 180),
+        ("exclusion", 170),
+    ]
+    assert facts["attrition"][0]["silos"] == {"north": 133, "south": 67}
+    assert facts["counts"]["rows"] == facts["counts"]["persons"] == 170
+    assert facts["inputs"]["gold"] == {"persons": 1, "tests": 1}
+
+
+def test_only_training_holds_synthetic_rows(first: Project) -> None:
+    found = find_release(first.lake, "tiny")
+    tables = {split: pq.read_table(found.folder / f"{split}.parquet").to_pandas() for split in SPLITS}
+    made = tables["train"][tables["train"]["is_synthetic"]]
+    assert len(made) == found.facts["synthetic"]["made"] > 0
+    assert set(made["stratum"]) == set(made["gender"].map({"female": "women"})) == {"women"}
+    assert not tables["validation"]["is_synthetic"].any()
+    assert not tables["test"]["is_synthetic"].any()
+    persons = [set(table["patient_key"]) for table in tables.values()]
+    assert not persons[0] & persons[1] | persons[0] & persons[2] | persons[1] & persons[2]
+
+
+def test_records_after_the_index_change_no_feature(copy: Project) -> None:
+    before = copy.rows()
+    late = [
+        {"patient_key": f"p{n}", "tested_on": date(2025, 1, 1) + timedelta(days=n % 30), "value": 99.0}
+        for n in range(200)
+    ]
+    copy.add("tests", late, TEST)
+    cohort.run(copy.context())
+    after = copy.rows()
+    assert after.drop_columns("outcome").equals(before.drop_columns("outcome"))
+    assert all(after["outcome"].to_pylist()), "the records were there to be seen"
+
+
+def test_nobody_changes_split_as_data_grow(copy: Project) -> None:
+    before = dict(zip(*(copy.rows()[name].to_pylist() for name in ("patient_key", "split")), strict=True))
+    copy.add_persons(range(200, 300))
+    copy.run()
+    after = dict(zip(*(copy.rows()[name].to_pylist() for name in ("patient_key", "split")), strict=True))
+    assert len(after) > len(before)
+    assert {key: after[key] for key in before} == before
+    assert len(list_releases(copy.lake, "tiny")) == 2
+
+
+def test_nothing_new_starts_no_spark(copy: Project) -> None:
+    version = find_release(copy.lake, "tiny").version
+    for job in (cohort.run, augment.run, release.run):
+        ctx = copy.context()
+        assert job(ctx) == StepResult(facts={"unchanged": True, "version": version})
+        assert "spark" not in vars(ctx)
+
+
+def test_a_release_is_never_written_again(copy: Project) -> None:
+    found = find_release(copy.lake, "tiny")
+    times = {path: path.stat().st_mtime_ns for path in found.folder.iterdir()}
+    assert copy.run(force=True)[2].facts["is_new"] is False
+    assert {path: path.stat().st_mtime_ns for path in found.folder.iterdir()} == times
+    assert [one.version for one in list_releases(copy.lake, "tiny")] == [found.version]
+
+
+@pytest.mark.parametrize("is_released", [pytest.param(False, id="in release"), pytest.param(True, id="at its end")])
+def test_a_killed_run_leaves_what_a_clean_one_does(first: Project, copy: Project, is_released: bool) -> None:
+    clean = find_release(first.lake, "tiny")
+    (copy.lake.staging("research", "tiny") / "_release.json").unlink()
+    if not is_released:
+        shutil.rmtree(copy.lake.releases("tiny") / clean.version)
+        partial = copy.lake.releases("tiny") / release.PARTIAL
+        partial.mkdir()
+        (partial / "train.parquet").write_bytes(b"half")
+    copy.run()
+    assert [path.name for path in copy.lake.releases("tiny").iterdir()] == [clean.version]
+    assert contents(copy.lake.releases("tiny") / clean.version) == contents(clean.folder)
+
+
+def test_too_few_rows_make_none(copy: Project) -> None:
+    path = copy.root / "synthetic/tiny.yaml"
+    path.write_text(path.read_text().replace("min_real_persons: 20", "min_real_persons: 500"))
+    augment.run(copy.context())
+    version = release.run(copy.context()).facts["version"]
+    found = find_release(copy.lake, "tiny", version)
+    assert len(list_releases(copy.lake, "tiny")) == 2, "another recipe is another version"
+    assert found.facts["synthetic"]["why"] == "no stratum has 20 rows of 500 persons in training"
+    assert "There are no synthetic rows in this release" in (found.folder / "datasheet.md").read_text()
+    assert not any(pq.read_table(found.folder / "train.parquet")["is_synthetic"].to_pylist())
+
+
+def _alter(folder: Path) -> None:
+    path = folder / "test.parquet"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def _rehash(folder: Path) -> None:
+    path = folder / "release.json"
+    path.chmod(0o644)
+    path.write_text(path.read_text().replace('"declared_version": "1.0.0"', '"declared_version": "1.0.1"'))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "problem"),
+    [
+        pytest.param(_alter, "test.parquet was altered", id="a byte more"),
+        pytest.param(lambda folder: (folder / "datasheet.md").unlink(), "datasheet.md is missing", id="a file less"),
+        pytest.param(lambda folder: (folder / "x.txt").touch(), "x.txt is not part of the release", id="a file more"),
+        pytest.param(_rehash, "release.json was altered", id="other facts"),
+    ],
+)
+def test_tampering_is_found(copy: Project, tamper: Callable[[Path], Any], problem: str) -> None:
+    found = find_release(copy.lake, "tiny")
+    assert verify(found) == []
+    tamper(found.folder)
+    assert [text for text in verify(find_release(copy.lake, "tiny")) if text.startswith(problem)]
+
+
+def test_a_release_that_is_not_there(first: Project) -> None:
+    with pytest.raises(UsageError, match="no release here"):
+        find_release(first.lake, "tiny", "9.9.9-00000000")
+    with pytest.raises(UsageError, match="other has no release"):
+        find_release(first.lake, "other")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "problem"),
+    [
+        ("index.sql", "AS out_1", "AS out_2", r"index.sql: its columns .*'out_1'.* missing, .*'out_2'.* too many"),
+        ("index.sql", "FROM persons p", "FROM nobody p", r"index.sql: .*TABLE_OR_VIEW_NOT_FOUND"),
+        ("features.sql", "count(*) >= 3 AS", "count(*) AS", r"is_frequent is a int64, declared as a boolean"),
+        (
+            "features.sql",
+            "JOIN tests t ON",
+            "JOIN tests t ON t.value > 7 AND",
+            r"features.sql: \d+ index rows have none",
+        ),
+        ("outcome.sql", "coalesce(max(t.value) >= 7, false)", "max(t.value) > 7 OR NULL", r"found \d+ nulls"),
+    ],
+)
+def test_sql_that_breaks_the_contract(copy: Project, file: str, old: str, new: str, problem: str) -> None:
+    path = copy.sql / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(CatalogError, match=problem):
+        cohort.run(copy.context())
