@@ -131,12 +131,12 @@ def _fields(columns: Iterable[str]) -> str:
 def _mapped(ctx: Context, mapping: Mapping, rows: DataFrame) -> DataFrame:
     """Rows as the resource's silver columns, with `_bad`."""
     tree = ctx.catalog.resources[mapping.resource]
-    columns = MappingCompiler(mapping, tree, ctx.catalog.maps[ctx.scope], sql_type).columns()
-    unmapped, bad = columns.pop("_unmapped"), columns.pop("_bad")
-    made = [F.expr(sql).alias(name) for name, sql in columns.items()]
-    lake = [F.col("_version"), F.col("_file_hash"), F.col("_offset"), F.expr(unmapped).alias("_unmapped")]
-    place = [F.col("_file"), F.expr(bad).alias("_bad")]
-    return rows.where(mapping.where).select(*made, *lake, *place)
+    compiled = MappingCompiler(mapping, tree, ctx.catalog.maps[ctx.scope], sql_type).compile()
+    place = ["_version", "_file_hash", "_offset", "_file"]
+    leaves = rows.where(mapping.where).select(*place, *(F.expr(sql).alias(n) for n, sql in compiled.leaves.items()))
+    made = {name: F.expr(sql).alias(name) for name, sql in compiled.columns.items()}
+    lake = [made.pop("_unmapped"), made.pop("_bad")]
+    return leaves.select(*made.values(), "_version", "_file_hash", "_offset", lake[0], "_file", lake[1])
 
 
 def _standardise(ctx: Context, mapping: Mapping, batch: Pending) -> dict[str, Any]:

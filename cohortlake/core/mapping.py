@@ -1,8 +1,8 @@
-"""A declared mapping as Spark SQL: one expression a column of the resource's silver table.
+"""A declared mapping as Spark SQL, in two layers: each leaf's expression once, then the resource's columns over them.
 
-The rules of the template stand in `cohortlake.core.catalog.mapping`. Three more columns come with the resource's own:
-`_unmapped` (codes that a map lacks), `_bad` (values that are not of their element's type, by name) and nothing is cast
-away: a value that cannot be cast puts its row into `_bad`.
+The rules of the template stand in `cohortlake.core.catalog.mapping`. Two more columns come with the resource's own:
+`_unmapped` (codes that a map lacks) and `_bad` (values that are not of their element's type, by name): nothing is cast
+away, a value that cannot be cast puts its row into `_bad`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,29 @@ class _Value:
 
 @dataclass
 class _Scope:
-    """Where expressions are evaluated: the row, or a line of one of its children."""
+    """Where expressions are evaluated: the row, or a line of one of its children.
 
+    `leaves` names each expression, so that it is computed once however often the columns mention it.
+    """
+
+    name: str = ""
     lines: str | None = None
+    leaves: dict[str, str] = field(default_factory=dict)
     unmapped: list[str] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)
+
+    def leaf(self, sql: str) -> str:
+        """A reference to an expression."""
+        name = self.leaves.setdefault(sql, f"_{self.name}e{len(self.leaves)}")
+        return f"l.{name}" if self.lines else name
+
+
+@dataclass
+class Compiled:
+    """`leaves` are computed first, over the source's columns; `columns` over them. Names to SQL, in order."""
+
+    leaves: dict[str, str]
+    columns: dict[str, str]
 
 
 class MappingCompiler:
@@ -52,19 +70,23 @@ class MappingCompiler:
         self.row = _Scope()
         self.scopes = [self.row]
 
-    def columns(self) -> dict[str, str]:
-        """Column name -> SQL, in the table's order."""
+    def compile(self) -> Compiled:
+        """The two layers; the columns are the table's, in its order."""
         made: dict[str, str] = {}
         self._known(self.mapping.elements, self.tree, "")
         for name, node in self.tree.children.items():
             if name == "id":
-                made[name] = f"CAST(({self.mapping.id}) AS STRING)"
+                made[name] = self.row.leaf(f"CAST(({self.mapping.id}) AS STRING)")
                 continue
             value = self._element(self.mapping.elements.get(name), node, self.row, name)
             made[name] = value.sql if value else f"CAST(NULL AS {self.sql_type(node)})"
         made["_unmapped"] = self._unmapped()
         made["_bad"] = self._bad()
-        return made
+        leaves = {name: sql for sql, name in self.row.leaves.items()}
+        for scope in self.scopes[1:]:
+            fields = ", ".join(f"'{name}', {sql}" for sql, name in scope.leaves.items())
+            leaves[scope.name] = f"transform({scope.lines}, (line, position) -> named_struct({fields}))"
+        return Compiled(leaves, made)
 
     def _fail(self, path: str, problem: str) -> CatalogError:
         return CatalogError(f"mapping {self.mapping.name}: {path}: {problem}")
@@ -121,17 +143,18 @@ class MappingCompiler:
         unique = list(dict.fromkeys(needs))
         if not unique:
             return sql
-        return f"CASE WHEN coalesce({', '.join(f'CAST({n} AS STRING)' for n in unique)}) IS NOT NULL THEN {sql} END"
+        return f"CASE WHEN {' OR '.join(f'{need} IS NOT NULL' for need in unique)} THEN {sql} END"
 
     def _repeated(self, template: dict[str, Any], node: Node, path: str) -> _Value:
         lines = str(template[EACH])
         if lines not in self.mapping.children:
             raise self._fail(path, f"$each names {lines!r}; the children declared are {', '.join(self.mapping.children)}")
-        scope = _Scope(lines)
+        scope = _Scope(f"_each{len(self.scopes)}", lines)
         self.scopes.append(scope)
         inner = self._single({k: v for k, v in template.items() if k != EACH}, node, scope, path)
-        sql = f"filter(transform({lines}, (line, position) -> {inner.sql}), x -> x IS NOT NULL)"
-        return _Value(f"CASE WHEN size({lines}) > 0 THEN {sql} END", [f"CASE WHEN size({lines}) > 0 THEN '1' END"])
+        sql = f"filter(transform({scope.name}, l -> {inner.sql}), x -> x IS NOT NULL)"
+        need = self.row.leaf(f"CASE WHEN size({lines}) > 0 THEN true END")
+        return _Value(f"CASE WHEN {need} THEN {sql} END", [need])
 
     def _leaf(self, template: Any, node: Node, scope: _Scope, path: str) -> _Value:
         kind = self.sql_type(node) if not node.is_list else self.sql_type(Node(node.name, node.type, False))
@@ -143,10 +166,12 @@ class MappingCompiler:
             expression = self._look_up(expression.strip(), looked_up.strip(), scope, path)
         else:
             expression = f"({template[1:].strip()})"
-        if kind != "STRING":
-            wrong = f"{expression} IS NOT NULL AND try_cast({expression} AS {kind}) IS NULL"
-            scope.bad.append((f"{self.tree.name}.{path} is a {node.type}", wrong))
-        return _Value(f"try_cast({expression} AS {kind})", [expression])
+        if kind == "STRING":
+            reference = scope.leaf(f"CAST({expression} AS STRING)")
+            return _Value(reference, [reference])
+        raw, typed = scope.leaf(f"CAST({expression} AS STRING)"), scope.leaf(f"try_cast({expression} AS {kind})")
+        scope.bad.append((f"{self.tree.name}.{path} is a {node.type}", f"{raw} IS NOT NULL AND {typed} IS NULL"))
+        return _Value(typed, [raw])
 
     def _look_up(self, key: str, target: str, scope: _Scope, path: str) -> str:
         name, _, wanted = target.partition(".")
@@ -166,7 +191,8 @@ class MappingCompiler:
         )
         is_known = f"({key}) IN ({', '.join(quote(code) for code in pairs)})" if pairs else "false"
         is_unknown = f"({key}) IS NOT NULL AND NOT {is_known}"
-        scope.unmapped.append(f"CASE WHEN {is_unknown} THEN named_struct('map', {quote(name)}, 'code', ({key})) END")
+        unknown = scope.leaf(f"CASE WHEN {is_unknown} THEN ({key}) END")
+        scope.unmapped.append(f"CASE WHEN {unknown} IS NOT NULL THEN named_struct('map', {quote(name)}, 'code', {unknown}) END")
         if not pairs:
             return f"CASE WHEN ({key}) IS NOT NULL THEN {fallback or NULL} END"
         return f"CASE WHEN ({key}) IS NOT NULL THEN CASE ({key}) {branches} ELSE {fallback or NULL} END END"
@@ -179,8 +205,8 @@ class MappingCompiler:
                 continue
             array = f"array({', '.join(entries)})"
             if scope.lines:
-                array = f"flatten(transform(coalesce({scope.lines}, array()), (line, position) -> {array}))"
-            found.append(f"filter({array}, x -> x IS NOT NULL)")
+                array = f"flatten(transform({scope.name}, l -> {array}))"
+            found.append(f"coalesce(filter({array}, x -> x IS NOT NULL), array())")
         if not found:
             return f"CAST(NULL AS {UNMAPPED_TYPE})"
         joined = f"array_distinct(concat({', '.join(found)}))" if len(found) > 1 else f"array_distinct({found[0]})"
@@ -192,7 +218,7 @@ class MappingCompiler:
             for name, condition in dict.fromkeys(scope.bad):
                 wrong = condition
                 if scope.lines:
-                    wrong = f"exists(transform({scope.lines}, (line, position) -> {condition}), x -> x)"
+                    wrong = f"exists({scope.name}, l -> {condition})"
                 found.append(f"CASE WHEN {wrong} THEN {quote(name)} END")
         if not found:
             return "CAST(NULL AS ARRAY<STRING>)"

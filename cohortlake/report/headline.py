@@ -144,27 +144,27 @@ def _attention(report: Report) -> Iterator[Attention]:
         yield from _of_silo(silo)
     for cohort in report.cohorts:
         if cohort.synthetic.why and not cohort.is_unchanged:
-            yield Attention(NOTE, f"{cohort.name}: no synthetic rows, {cohort.synthetic.why}", cohort.name)
+            yield Attention(NOTE, f"{cohort.name}: no synthetic rows, {cohort.synthetic.why}", f"cohort-{cohort.name}")
         for lift in cohort.synthetic.lift:
             if lift.verdict == "hurts" and cohort.synthetic.made:
-                yield Attention(WARN, f"{cohort.name}: synthetic rows hurt {lift.measure} ({lift.area})", cohort.name)
+                yield Attention(WARN, f"{cohort.name}: synthetic rows hurt {lift.measure} ({lift.area})", f"cohort-{cohort.name}")
 
 
 def _of_silo(silo: Silo) -> Iterator[Attention]:
-    name = silo.name
+    name, anchor = silo.name, f"silo-{silo.name}"
     if any(step.status == MISSING for step in silo.steps):
         names = sentence([step.kind for step in silo.steps if step.status == MISSING])
-        yield Attention(WARN, f"{name}: {names} did not run", name)
+        yield Attention(WARN, f"{name}: {names} did not run", anchor)
     if silo.rejected_files:
-        yield Attention(WARN, f"{name}: {plural(len(silo.rejected_files), 'file')} rejected whole", name)
+        yield Attention(WARN, f"{name}: {plural(len(silo.rejected_files), 'file')} rejected whole", anchor)
     if silo.deferred_files:
         told = f"{name}: {plural(len(silo.deferred_files), 'file')} still being written, left for the next run"
-        yield Attention(NOTE, told, name)
+        yield Attention(NOTE, told, anchor)
     if silo.empty_files:
-        yield Attention(NOTE, f"{name}: {plural(len(silo.empty_files), 'file')} empty", name)
+        yield Attention(NOTE, f"{name}: {plural(len(silo.empty_files), 'file')} empty", anchor)
     if silo.unmapped:
         codes, records = sum(m.codes for m in silo.unmapped), sum(m.records for m in silo.unmapped)
-        yield Attention(WARN, f"{name}: {plural(codes, 'code')} that no map knows, in {plural(records, 'record')}", name)
+        yield Attention(WARN, f"{name}: {plural(codes, 'code')} that no map knows, in {plural(records, 'record')}", anchor)
     if silo.unexpected:
         fields = plural(len(silo.unexpected), "undeclared field")
-        yield Attention(NOTE, f"{name}: {fields} met and kept in bronze only", name)
+        yield Attention(NOTE, f"{name}: {fields} met and kept in bronze only", anchor)

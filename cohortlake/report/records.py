@@ -103,6 +103,17 @@ class Run:
             return max(0.0, (self.ended_at - self.started_at).total_seconds())
         return sum(step.seconds for step in self.steps)
 
+    @property
+    def span(self) -> float:
+        """Seconds from the start of the run to the end of its last step."""
+        return max((self.offset(step) + step.seconds for step in self.steps), default=0.0)
+
+    def offset(self, step: StepRecord) -> float:
+        """Seconds from the start of the run to that of a step."""
+        if not (self.started_at and step.started_at):
+            return 0.0
+        return max(0.0, (step.started_at - self.started_at).total_seconds())
+
 
 def read_run(lake: Lake, run_id: str) -> Run:
     """A run's records. Raises UsageError where there are none."""

@@ -9,7 +9,7 @@ from cohortlake.plan import INGEST, TRAINING
 from cohortlake.report.checks import Gate, read_gates
 from cohortlake.report.held import Quarantine, read_quarantine
 from cohortlake.report.live import Live, read_live
-from cohortlake.report.records import DONE, MISSING, Run, StepRecord, read_run
+from cohortlake.report.records import Run, StepRecord, read_run
 from cohortlake.report.silos import Silo, read_silo
 from cohortlake.report.training import Training, read_training
 
@@ -24,6 +24,10 @@ class Table:
     published: int | None
     quarantined: int
     live: int | None
+
+    @property
+    def rows(self) -> int:
+        return self.live or self.published or 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Report:
     @property
     def is_idle(self) -> bool:
         """Whether the run found nothing to do."""
-        has_moved = any(step.books for step in self.run.steps)
+        has_moved = any(step.total("rows_in") for step in self.run.steps)
         return bool(self.run.steps) and not self.run.failed and not has_moved
 
 

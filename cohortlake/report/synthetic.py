@@ -41,6 +41,11 @@ class Lift:
     low: float = 0.0
     high: float = 0.0
 
+    @property
+    def reach(self) -> float:
+        """How far from 0 the interval reaches."""
+        return max(abs(self.low), abs(self.high), abs(self.difference))
+
 
 @dataclass(frozen=True)
 class Distribution:
@@ -50,6 +55,12 @@ class Distribution:
     labels: tuple[str, ...]
     real: tuple[int, ...]
     synthetic: tuple[int, ...]
+
+    @property
+    def told(self) -> str:
+        """The same in words."""
+        pairs = zip(self.labels, self.real, self.synthetic, strict=True)
+        return f"{self.feature}: " + "; ".join(f"{label} {real} real, {made} synthetic" for label, real, made in pairs)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ GROUPS = {INGEST: "silo", TRAINING: "training_set"}
 LOAD = """
 import json, sys, time
 from airflow.dag_processing.dagbag import BundleDagBag
-started = time.monotonic()
+started = time.process_time()
 bag = BundleDagBag(sys.argv[1], bundle_path=sys.argv[1], bundle_name="dags-folder")
 heavy = {"pyspark", "great_expectations", "sdv", "pandas", "pyarrow", "duckdb", "matplotlib"} & set(sys.modules)
-print(json.dumps({"seconds": time.monotonic() - started, "heavy": sorted(heavy), "dags": sorted(bag.dags)}))
+print(json.dumps({"cpu_seconds": time.process_time() - started, "heavy": sorted(heavy), "dags": sorted(bag.dags)}))
 """
 
 
@@ -53,7 +53,7 @@ def test_dags_load_fast_and_without_an_engine(tmp_path: Path) -> None:
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert loaded["dags"] == sorted([INGEST, CURATE, TRAINING])
     assert loaded["heavy"] == []
-    assert loaded["seconds"] < 5
+    assert loaded["cpu_seconds"] < 5
 
 
 @pytest.mark.parametrize("stage", [INGEST, CURATE, TRAINING])
@@ -97,19 +97,19 @@ def test_the_report_is_last_and_written_whatever_happened(bag: Any, stage: str) 
 
 def test_assets_chain_the_dags(bag: Any) -> None:
     outlets = {
-        stage: {task.task_id: [asset.uri for asset in task.outlets] for task in dag.tasks if task.outlets}
+        stage: {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets}
         for stage, dag in bag.dags.items()
     }
     assert outlets == {
-        INGEST: {"silver": ["cohortlake://silver"]},
-        CURATE: {"publish": ["cohortlake://gold"]},
+        INGEST: {"silver": ["silver"]},
+        CURATE: {"publish": ["gold"]},
         TRAINING: {},
     }
     waits_for = {
-        stage: [asset.uri for _, asset in bag.dags[stage].timetable.asset_condition.iter_assets()]
+        stage: [asset.name for _, asset in bag.dags[stage].timetable.asset_condition.iter_assets()]
         for stage in (CURATE, TRAINING)
     }
-    assert waits_for == {CURATE: ["cohortlake://silver"], TRAINING: ["cohortlake://gold"]}
+    assert waits_for == {CURATE: ["silver"], TRAINING: ["gold"]}
 
 
 def test_one_failing_silo_stops_neither_the_others_nor_curate(bag: Any) -> None:
@@ -126,7 +126,7 @@ def test_schedule_comes_from_the_environment(
     if cron:
         monkeypatch.setenv("COHORTLAKE_SCHEDULE", cron)
     found = common.schedule()
-    assert (found.serialize()["expression"] if found else None) == expected
+    assert (found.expression if found else None) == expected
 
 
 def _context(*events: dict[str, Any], run: str = "manual__2026-01-02T03:04:05+00:00", **params: Any) -> dict[str, Any]:

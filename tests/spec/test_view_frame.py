@@ -1,0 +1,193 @@
+"""What views do beyond the conformance cases: rows as real silos give them, keys, SQL types, the edges of FHIRPath."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from cohortlake.core.views import compile_view
+from spark_jobs.views import view_frame, view_rows
+
+pytestmark = pytest.mark.spark
+
+SCHEMA = """
+    id STRING, active BOOLEAN, birthDate STRING, multipleBirthInteger INT,
+    name ARRAY<STRUCT<family: STRING, given: ARRAY<STRING>, period: STRUCT<start: STRING, end: STRING>>>,
+    contact ARRAY<STRUCT<telecom: ARRAY<STRUCT<system: STRING, value: STRING>>>>,
+    managingOrganization STRUCT<reference: STRING>,
+    extension ARRAY<STRUCT<url: STRING, valueString: STRING, valueDecimal: DECIMAL(38,18)>>
+"""
+ANN = {
+    "id": "ann",
+    "active": True,
+    "birthDate": "1970-06",
+    "multipleBirthInteger": 3,
+    "name": [
+        {"family": "A", "given": ["x", None, "y"], "period": {"start": "2010-10-10T10:00:00+02:00"}},
+        None,
+        {"family": None, "given": None},
+    ],
+    "contact": [{"telecom": None}, {"telecom": [{"system": "phone", "value": "1"}, {"system": "fax", "value": "2"}]}],
+    "managingOrganization": {"reference": "http://example.org/fhir/Organization/o1/_history/2"},
+    "extension": [None, {"url": "weight", "valueString": "12 kg", "valueDecimal": Decimal("1.50")}],
+}
+BOB = {"id": "bob"}
+
+
+@pytest.fixture(scope="module")
+def patients(spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame([ANN, BOB], SCHEMA)
+
+
+def view(*selects: dict[str, Any], **others: Any) -> dict[str, Any]:
+    return {"resource": "Patient", "select": list(selects), **others}
+
+
+def columns(**paths: str) -> dict[str, Any]:
+    return {"column": [{"name": name, "path": path} for name, path in paths.items()]}
+
+
+def rows(frame: DataFrame) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in frame.collect()]
+
+
+PATHS = {
+    # path: value for ann, value for bob
+    "name.family.first()": ("A", None),
+    "name.given.join('+')": ("x+y", ""),
+    "name.given.exists()": (True, False),
+    "name.where(given = 'y').exists()": (False, False),
+    "name.given.where($this = 'y').exists()": (True, False),
+    "name[1].family.empty()": (True, True),
+    "where(active).id": ("ann", None),
+    "Patient.first().id": ("ann", "bob"),
+    "extension('weight').value.ofType(decimal).lowBoundary()": (Decimal("1.45"), None),
+    "extension.where(url = 'weight').exists()": (True, False),
+    "photo.title.first()": (None, None),
+    "photo.where(title = 'x').exists()": (False, False),
+    "deceased.exists()": (False, False),
+    "multipleBirth.exists()": (True, False),
+    "managingOrganization.getReferenceKey()": ("o1", None),
+    "managingOrganization.getReferenceKey(Organization)": ("o1", None),
+    "managingOrganization.getReferenceKey(Patient)": (None, None),
+    # Three-valued logic: bob's `active` is empty.
+    "active or true": (True, True),
+    "active and true": (True, None),
+    "active and false": (False, False),
+    "active xor false": (True, None),
+    "active implies false": (False, None),
+    "active.not()": (False, None),
+    "active != true": (False, None),
+    # Dates compare as far as both are precise.
+    "birthDate < @1970-07-01": (True, None),
+    "birthDate < @1970-06-02": (None, None),
+    "birthDate = @1970-06": (True, None),
+    "name.first().period.start = @2010-10-10T08:00:00.000Z": (True, None),
+    "birthDate.lowBoundary()": ("1970-06-01", None),
+    "birthDate.highBoundary()": ("1970-06-30", None),
+    "name.first().period.lowBoundary()": ("2010-10-10T10:00:00.000+02:00", None),
+    "@2012.highBoundary()": ("2012-12-31", "2012-12-31"),
+    "@2012-02T.highBoundary()": ("2012-02-29T23:59:59.999-12:00", "2012-02-29T23:59:59.999-12:00"),
+    "@T10:30.highBoundary()": ("10:30:59.999", "10:30:59.999"),
+    "-multipleBirth.ofType(integer) div 2": (-1, None),
+    "multipleBirth.ofType(integer) / 2": (Decimal("1.5"), None),
+    "multipleBirth.ofType(integer) / 0": (None, None),
+    "2147483647 + multipleBirth.ofType(integer)": (None, None),
+    "7 mod 4 * 1.5": (Decimal("4.5"), Decimal("4.5")),
+    "'a' + gender": (None, None),
+    "'a' & gender": ("a", "a"),
+}
+
+
+def test_paths(patients: DataFrame) -> None:
+    named = {f"c{index}": path for index, path in enumerate(PATHS)}
+    ann, bob = rows(view_frame(patients, view(columns(**named))))
+    assert dict(zip(PATHS, zip(ann, bob, strict=True), strict=True)) == PATHS
+
+
+def test_an_item_without_nested_items_loses_no_rows_of_its_siblings(patients: DataFrame) -> None:
+    nested = {"forEach": "contact", **columns(c="%rowIndex"), "select": [{"forEach": "telecom", **columns(v="value")}]}
+    assert rows(view_frame(patients, view(columns(id="id"), nested))) == [("ann", 1, "1"), ("ann", 1, "2")]
+
+
+def test_for_each_or_null_gives_a_row_of_nulls_with_index_0(patients: DataFrame) -> None:
+    nested = {"forEachOrNull": "contact", **columns(c="%rowIndex", k="'k'")}
+    nested["select"] = [{"forEachOrNull": "telecom", **columns(v="value", t="%rowIndex")}]
+    assert rows(view_frame(patients, view(columns(id="id"), nested))) == [
+        ("ann", 0, "k", None, 0),
+        ("ann", 1, "k", "1", 0),
+        ("ann", 1, "k", "2", 1),
+        ("bob", 0, None, None, 0),
+    ]
+
+
+def test_elements_that_the_rows_lack_are_empty(patients: DataFrame) -> None:
+    missing = {"column": [{"name": "codes", "path": "coding.code", "collection": True}, *columns(t="text")["column"]]}
+    frame = view_frame(patients, view(columns(id="id"), {"forEachOrNull": "communication.language", **missing}))
+    assert frame.dtypes == [("id", "string"), ("codes", "array<string>"), ("t", "string")]
+    assert rows(frame) == [("ann", None, None), ("bob", None, None)]
+    assert rows(view_frame(patients, view({"forEach": "communication.language", **missing}))) == []
+    assert rows(view_frame(patients, view({"repeat": ["communication"], **columns(t="language.text")}))) == []
+
+
+def test_columns_have_the_sql_types_of_their_tags(patients: DataFrame) -> None:
+    wanted = {
+        "birth_date": ("birthDate", "DATE", datetime.date(1970, 6, 1)),
+        "born_at": ("birthDate", "TIMESTAMP", datetime.datetime(1970, 6, 1)),  # noqa: DTZ001 (as Spark gives it)
+        "started_at": ("name.first().period.start", "TIMESTAMP", datetime.datetime(2010, 10, 10, 8)),  # noqa: DTZ001
+        "births": ("multipleBirth.ofType(integer)", "DOUBLE PRECISION", 3.0),
+        "text": ("multipleBirth.ofType(integer)", "CHARACTER VARYING(10)", "3"),
+        "unreadable": ("name.family.first()", "INTEGER", None),
+    }
+    tagged = [
+        {"name": name, "path": path, "tag": [{"name": "ansi/type", "value": sql_type}]}
+        for name, (path, sql_type, _) in wanted.items()
+    ]
+    frame = view_frame(patients.where("id = 'ann'"), view({"column": tagged}))
+    assert [data_type for _, data_type in frame.dtypes] == ["date", "timestamp", "timestamp", "double", "string", "int"]
+    assert rows(frame) == [tuple(value for _, _, value in wanted.values())]
+
+
+def test_keys_come_from_the_hook(patients: DataFrame) -> None:
+    paths = columns(key="getResourceKey()", organization="managingOrganization.getReferenceKey(Organization)")
+    frame = view_frame(patients, view(paths), resource_key=lambda kind, key: F.concat_ws("|", kind, key))
+    assert rows(frame) == [("Patient|ann", "Organization|o1"), ("Patient|bob", None)]
+
+
+def test_more_than_one_value_stops_the_job_and_names_the_path_only(patients: DataFrame) -> None:
+    frame = view_frame(patients, view(columns(given="name.given")))
+    with pytest.raises(PySparkException) as caught:
+        frame.collect()
+    message = str(caught.value).splitlines()[0]
+    assert "select[0].column[0].path (name.given): found more than one item" in message
+
+
+def test_views_of_one_table_are_made_in_one_pass(patients: DataFrame) -> None:
+    names = compile_view(view({"forEach": "name", **columns(family="family")}, where=[{"path": "active"}]))
+    ids = compile_view(view(columns(id="id")))
+    made = patients.select(
+        view_rows(patients.schema, names).alias("names"), view_rows(patients.schema, ids).alias("ids")
+    )
+    assert [tuple(row.ids) for row in made.collect()] == [(("ann",),), (("bob",),)]
+    assert rows(made.select(F.inline("names"))) == [("A",), (None,)]
+
+
+QUESTIONNAIRE = """
+    id STRING, item ARRAY<STRUCT<linkId: STRING, item: ARRAY<STRUCT<linkId: STRING, text: STRING,
+    answer: ARRAY<STRUCT<item: ARRAY<STRUCT<linkId: STRING>>>>>>>>
+"""
+
+
+def test_repeat_numbers_items_of_every_depth_parents_first(spark: SparkSession) -> None:
+    deepest = {"item": [{"linkId": "1.1.1"}]}
+    items = [{"linkId": "1", "item": [{"linkId": "1.1", "text": "t", "answer": [deepest]}]}, {"linkId": "2"}]
+    responses = spark.createDataFrame([{"id": "q", "item": items}], QUESTIONNAIRE)
+    repeated = {"repeat": ["item", "answer.item"], **columns(i="%rowIndex", link="linkId", text="text")}
+    found = rows(view_frame(responses, {"resource": "QuestionnaireResponse", "select": [repeated]}))
+    assert found == [(0, "1", None), (1, "1.1", "t"), (2, "1.1.1", None), (3, "2", None)]

@@ -1,0 +1,92 @@
+"""Lines of JSON become typed rows or are rejected by name; what the schema lacks is counted."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pyarrow as pa
+import pytest
+
+from cohortlake.core.catalog import load_catalog
+from cohortlake.core.readers.fhir_json import parse
+from spark_jobs.fhir_types import fhir_schema
+from tests.hospitals import lines
+
+
+@pytest.fixture(scope="module")
+def schema() -> pa.Schema:
+    tree = load_catalog().resources["Patient"]
+    return pa.schema([pa.field("resourceType", pa.string()), *fhir_schema(tree)])
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("garbage", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("[1]", "not a JSON object"),
+        ('{"id":"4"', "not valid JSON"),
+        ("{} {}", "not one JSON object on the line"),
+        ('{"id":2}', "wrong JSON type: id is a number, not a string"),
+        ('{"active":"true"}', "wrong JSON type: active is a string, not a boolean"),
+        ('{"name":{"family":"x"}}', "wrong JSON type: name is a object, not a array"),
+        ('{"id":"a","id":"b"}', "wrong JSON value"),
+        ('{"a":' + "[" * 5000 + "]" * 5000 + "}", "nested deeper than 200 levels"),
+        ('{"a":' + '{"b":' * 5000 + "1" + "}" * 5001, "nested deeper than 200 levels"),
+    ],
+)
+def test_a_wrong_line_is_named_and_its_neighbours_stay(schema, line, reason):
+    parsed = parse(pa.array(['{"id":"before"}', line, '{"id":"after"}']), schema)
+    assert parsed.table["id"].to_pylist() == ["before", "after"]
+    assert parsed.kept.tolist() == [0, 2]
+    assert parsed.bad[1].startswith(reason)
+
+
+def test_unexpected_fields_are_counted_at_their_paths(schema):
+    parsed = parse(
+        pa.array(
+            [
+                '{"id":"1","foo":{"bar":[1,2]},"name":[{"family":"x","zzz":true}],"extension":null}',
+                '{"id":"2","foo":"text","_birthDate":{"extension":[{"url":"u"}]}}',
+            ]
+        ),
+        schema,
+    )
+    assert parsed.table["name"][0].as_py()[0]["family"] == "x"
+    assert parsed.unexpected == {"foo.bar": 2, "name.zzz": 1, "foo": 1, "_birthDate.extension.url": 1}
+    assert not parsed.bad
+
+
+def test_decimals_beyond_18_places_are_rounded_and_counted(schema):
+    line = '{"id":"1","address":[{"extension":[{"extension":[{"url":"l","valueDecimal":0.0012345678901234567891}]}]}]}'
+    parsed = parse(pa.array([line]), schema)
+    place = parsed.table["address"][0].as_py()[0]["extension"][0]["extension"][0]
+    assert str(place["valueDecimal"]) == "0.001234567890123457"
+    assert parsed.unexpected == {"(decimals rounded to 18 places)": 1}
+
+
+def _mutated(value, chance: random.Random, depth: int = 0):
+    if chance.random() < 0.03:
+        return chance.choice([None, 1, -2.5, 10**30, True, "", "x", [], {}, [None], [[1]], {"a": {"b": []}}])
+    if isinstance(value, dict):
+        kept = {key: _mutated(inner, chance, depth + 1) for key, inner in value.items() if chance.random() > 0.02}
+        return kept | ({"unheard_of": [{"x": None}]} if chance.random() < 0.05 else {})
+    return [_mutated(inner, chance, depth + 1) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_line_is_lost_whatever_it_holds(schema, seed):
+    chance = random.Random(seed)
+    base = lines("site_a_fhir_r4/Patient.ndjson.gz")[:20]
+    made = []
+    for _ in range(chance.randint(1, 60)):
+        text = json.dumps(_mutated(json.loads(chance.choice(base)), chance))
+        if chance.random() < 0.1:
+            at = chance.randrange(len(text))
+            text = text[:at] + chance.choice(["", '"', "{", "}", "\\"]) + text[at + 1 :]
+        made.append(text)
+    parsed = parse(pa.array(made), schema)
+    assert sorted([*parsed.kept.tolist(), *parsed.bad]) == list(range(len(made)))
+    assert parsed.table.num_rows == len(parsed.kept)
+    parsed.table.validate(full=True)
