@@ -72,6 +72,7 @@ def run_step(
     """
     declared = load_catalog(catalog)
     step = find_step(make_plan(declared), step_name)
+    begin_run(Lake(lake.absolute()), run_id, data=data.absolute(), runner="Airflow")
     return execute(step, Lake(lake.absolute()), data.absolute(), declared, run_id, force, progress)
 
 
@@ -207,7 +208,7 @@ def run_plan(
             except Exception as error:
                 failures[step.name] = (step, error)
                 on_step(step, "failed", {"error": error})
-        finish_run(place, run_id)
+        write_report(run_id, lake=lake)
     own = [(step, error) for step, error in failures.values() if not str(error).startswith("needs ")]
     if own:
         first = own[0][1]
@@ -218,25 +219,35 @@ def run_plan(
 
 
 def begin_run(lake: Lake, run_id: str, *, data: Path, runner: str) -> None:
-    """Note that a run began."""
-    from spark_jobs.delta import write_json
-
-    about = {"run_id": run_id, "lake": str(lake.root), "data": str(data), "runner": runner, "started_at": now()}
-    write_json(lake.runs / run_id / "run.json", about)
-
-
-def finish_run(lake: Lake, run_id: str) -> None:
-    """Note that a run ended, and write its report."""
+    """Note that a run began; its first step says so for all."""
     from spark_jobs.delta import write_json
 
     path = lake.runs / run_id / "run.json"
-    about = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"run_id": run_id}
-    write_json(path, {**about, "ended_at": now()})
-    write_report(run_id, lake=lake.root)
+    if not path.exists():
+        about = {"run_id": run_id, "lake": str(lake.root), "data": str(data), "runner": runner, "started_at": now()}
+        write_json(path, about)
 
 
 def write_report(run_id: str, *, lake: Path) -> Path:
-    """Write the run's HTML report and give its path; `LAKE/report.html` is always the newest."""
-    from cohortlake.report import write
+    """Note that the run (or one of its DAGs) ended, and write its page; `LAKE/report.html` is always the newest.
 
-    return write(Lake(lake), run_id)
+    Raises UsageError where there is no such run, LakeWriteError where the lake cannot be written.
+    """
+    from cohortlake.report import write
+    from spark_jobs.delta import write_json
+
+    place = Lake(lake.absolute())
+    path = place.runs / run_id / "run.json"
+    if not path.exists():
+        raise UsageError(f"there is no run {run_id} in {lake}", "`cohortlake report` names the runs.")
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "ended_at": now()})
+    return write(place, run_id)
+
+
+def print_summary(run_id: str, *, lake: Path) -> None:
+    """Say on the terminal what a run made and where to look."""
+    from rich.console import Console
+
+    from cohortlake.report import summary
+
+    Console(highlight=False).print(summary(Lake(lake.absolute()), run_id))

@@ -51,16 +51,14 @@ def run(ctx: Context) -> StepResult:
         return done
     pinned = inputs(ctx)
     with _gold_views(ctx, pinned["gold"]):
-        candidates = _candidates(ctx, cohort).cache()
-        try:
-            flags = candidates.toArrow().to_pandas()
-            steps = attrition(flags, cohort)
-            is_in = flags[_criteria(cohort)[0]].all(axis=1) & ~flags[_criteria(cohort)[1]].any(axis=1)
-            _check_index(ctx, flags[is_in], steps)
-            ctx.progress(1, 3, f"{int(is_in.sum())} of {len(flags)} candidates")
-            rows = _rows(ctx, cohort, candidates)
-        finally:
-            candidates.unpersist()
+        candidates = _candidates(ctx, cohort)
+        flags = candidates.to_pandas()
+        steps = attrition(flags, cohort)
+        inclusion, exclusion = _criteria(cohort)
+        is_in = flags[inclusion].all(axis=1) & ~flags[exclusion].any(axis=1)
+        _check_index(ctx, flags[is_in], steps)
+        ctx.progress(1, 3, f"{int(is_in.sum())} of {len(flags)} candidates")
+        rows = _rows(ctx, cohort, candidates.select(list(KEYS)).filter(pa.array(is_in)))
     ctx.progress(2, 3, "features and outcome")
     _check_rows(ctx, cohort, rows, int(is_in.sum()))
     rows = _finished(cohort, rows)
@@ -108,13 +106,13 @@ def _criteria(cohort: Cohort) -> tuple[list[str], list[str]]:
     return inclusion, [f"out_{number}" for number in range(1, len(cohort.exclusion) + 1)]
 
 
-def _candidates(ctx: Context, cohort: Cohort) -> DataFrame:
+def _candidates(ctx: Context, cohort: Cohort) -> pa.Table:
     """The candidates, each criterion true or false."""
     from pyspark.sql import functions as F
 
     flags = [*_criteria(cohort)[0], *_criteria(cohort)[1]]
     frame = _query(ctx, "index.sql", [*KEYS, *flags])
-    return frame.select(*KEYS, *(F.coalesce(F.col(name), F.lit(False)).alias(name) for name in flags))
+    return frame.select(*KEYS, *(F.coalesce(F.col(name), F.lit(False)).alias(name) for name in flags)).toArrow()
 
 
 def attrition(flags: pd.DataFrame, cohort: Cohort) -> list[dict[str, Any]]:
@@ -144,15 +142,16 @@ def _check_index(ctx: Context, index: pd.DataFrame, steps: Sequence[Mapping[str,
         raise CatalogError(f"{path}: {twice} rows repeat a patient_key and index_date")
 
 
-def _rows(ctx: Context, cohort: Cohort, candidates: DataFrame) -> pa.Table:
-    """Index, features, outcome and stratum as they meet; `has_*` tells where a row came from, for `_check_rows`."""
+def _rows(ctx: Context, cohort: Cohort, index: pa.Table) -> pa.Table:
+    """Index, features, outcome and stratum as they meet; `has_*` tells where a row came from, for `_check_rows`.
+
+    `cohort_index` is handed to Spark as plain rows, and the three meet here: the cohort is small by now, and planned as
+    one query of joins it cost Spark twice as long.
+    """
     from pyspark.sql import functions as F
     from pyspark.sql.types import DecimalType, DoubleType, FloatType
 
-    inclusion, exclusion = _criteria(cohort)
-    condition = " AND ".join([*inclusion, *(f"NOT {name}" for name in exclusion)]) or "true"
-    index = candidates.where(condition).select(*KEYS)
-    index.createOrReplaceTempView("cohort_index")
+    ctx.spark.createDataFrame(index).createOrReplaceTempView("cohort_index")
     features = _query(ctx, "features.sql", [*KEYS, *cohort.features])
     outcome = _query(ctx, "outcome.sql", [*ROW_KEY, "outcome"])
     real = {f.name for f in features.schema.fields if isinstance(f.dataType, DecimalType | DoubleType | FloatType)}
@@ -164,9 +163,14 @@ def _rows(ctx: Context, cohort: Cohort, candidates: DataFrame) -> pa.Table:
         *values,
         F.expr(f"coalesce(cast(({cohort.stratum}) AS string), 'unknown')").alias("stratum"),
     )
-    joined = index.withColumn("has_index", F.lit(True))
-    joined = joined.join(known.withColumn("has_features", F.lit(True)), ROW_KEY, "full")
-    return joined.join(outcome.withColumn("has_outcome", F.lit(True)), ROW_KEY, "full").toArrow()
+    rows = _marked(index, "has_index")
+    for found, marker in ((known.toArrow(), "has_features"), (outcome.toArrow(), "has_outcome")):
+        rows = rows.join(_marked(found, marker), ROW_KEY, join_type="full outer")
+    return rows
+
+
+def _marked(rows: pa.Table, name: str) -> pa.Table:
+    return rows.append_column(name, pa.array([True] * rows.num_rows, pa.bool_()))
 
 
 def _check_rows(ctx: Context, cohort: Cohort, rows: pa.Table, expected: int) -> None:

@@ -89,12 +89,13 @@ def checks(scope: str, failing: dict[str, tuple[str, str, str, int, int]]) -> Re
     """A gate's facts: 40 checks that all rows pass, and the failing ones (table, kind, severity, failed, rows)."""
     kinds, severities = ("conformance", "completeness", "plausibility"), ("fail", "quarantine", "warn")
     listed = [
-        {"table": "Patient", "name": f"Patient check {n}", "kind": kinds[n % 3], "severity": severities[n % 2 + n % 5 // 4]}
-        | {"rows": 144, "failed": 0}
+        {"table": "Patient", "name": f"Patient check {n}", "kind": kinds[n % 3], "rows": 144, "failed": 0}
+        | {"severity": severities[n % 2 + n % 5 // 4]}
         for n in range(40)
     ]
     for name, (table, kind, severity, failed, rows) in failing.items():
-        listed.append({"table": table, "name": name, "kind": kind, "severity": severity, "rows": rows, "failed": failed})
+        told = {"table": table, "name": name, "kind": kind, "severity": severity}
+        listed.append({**told, "rows": rows, "failed": failed})
     return {"batch": f"{scope}-000001", "checks": listed}
 
 
@@ -104,8 +105,8 @@ def land(run: RunMaker, silo: str, rows: dict[str, int], held: dict[str, int], *
         name: {"files": 1, "rows": number - held.get(name, 0), "quarantined": held.get(name, 0), "extra_columns": {}}
         for name, number in rows.items()
     }
-    facts = {"files": len(rows), "files_known": 0, "files_new": len(rows), "bytes": 17_400_000, "batch": f"{silo}-000001"}
-    facts |= {"feeds": feeds, "empty_files": [], "files_deferred": [], "files_rejected": {}} | more
+    facts = {"files": len(rows), "files_known": 0, "files_new": len(rows), "bytes": 17_400_000, "feeds": feeds}
+    facts |= {"batch": f"{silo}-000001", "empty_files": [], "files_deferred": [], "files_rejected": {}} | more
     books = [book(f"bronze.{name}", number, held=held.get(name, 0)) for name, number in rows.items()]
     whole = len(facts["files_rejected"])
     run.step(f"land.{silo}", "ingest", 6.4, books + ([book("files", whole, held=whole)] if whole else []), facts)
@@ -181,12 +182,14 @@ def training(run: RunMaker, made: int = 24) -> None:
         ("exclusion", "type 1, gestational, secondary or drug-induced diabetes on record at the index date", 152, 45),
         ("exclusion", "in hospital on the index date (the outcome would be under way)", 151, 45),
     ]
-    strata = {"hispanic": counts(36, 11, 14), "non-hispanic white": counts(91, 27, 30), "non-hispanic other": counts(24, 7, 6)}
+    strata = {"hispanic": counts(36, 11, 14), "non-hispanic white": counts(91, 27, 30)}
+    strata["non-hispanic other"] = counts(24, 7, 6)
     cells = [("train", 20, 60, 15), ("validation", 9, 18, 5), ("test", 7, 13, 4)]
     facts = {
         "cohort": COHORT,
         "attrition": [
-            {"kind": kind, "criterion": text, "rows": rows, "persons": persons, "silos": {FHIR: rows // 2, CSV: rows - rows // 2}}
+            {"kind": kind, "criterion": text, "rows": rows, "persons": persons}
+            | {"silos": {FHIR: rows // 2, CSV: rows - rows // 2}}
             for kind, text, rows, persons in texts
         ],
         "counts": counts(151, 45, 50),
@@ -202,18 +205,29 @@ def training(run: RunMaker, made: int = 24) -> None:
     }
     books = [book(f"cohort.{COHORT}", 1120, deleted=1120 - 151)]
     run.step(f"cohort.{COHORT}", "training", 12.6, books, facts)
-    run.step(f"augment.{COHORT}", "training", 9.9, [book(f"synthetic.{COHORT}", 72, deleted=72 - made)], synthetic(made))
+    books = [book(f"synthetic.{COHORT}", 72, deleted=72 - made)]
+    run.step(f"augment.{COHORT}", "training", 9.9, books, synthetic(made))
     rows = {"train": 95 + made, "validation": 32, "test": 24}
     facts = {"version": "1.0.0-3fa2c1d9", "is_new": True, "rows": rows, "synthetic_rows": made}
     run.step(f"release.{COHORT}", "training", 0.8, [book(f"release.{COHORT}", 151 + made)], facts)
+
+
+def plot(feature: str, labels: str, real: list[int], made: list[int]) -> Record:
+    return {"feature": feature, "labels": labels.split(), "real": real, "synthetic": made}
 
 
 def synthetic(made: int) -> Record:
     """The facts of `augment`."""
     overall = {
         "rows": 32, "persons": 10, "events": 10, "verdict": "inconclusive",
-        "auroc": {"real": 0.7136, "augmented": 0.7318, "difference": 0.0182, "interval": [-0.0461, 0.0905], "verdict": "inconclusive"},
-        "brier": {"real": 0.2011, "augmented": 0.1962, "difference": -0.0049, "interval": [-0.0133, -0.0004], "verdict": "helps"},
+        "auroc": {
+            "real": 0.7136, "augmented": 0.7318, "difference": 0.0182, "interval": [-0.0461, 0.0905],
+            "verdict": "inconclusive",
+        },
+        "brier": {
+            "real": 0.2011, "augmented": 0.1962, "difference": -0.0049, "interval": [-0.0133, -0.0004],
+            "verdict": "helps",
+        },
     }  # fmt: skip
     why = "3 persons with the outcome and 2 without, of at least 10 each"
     return {
@@ -224,16 +238,21 @@ def synthetic(made: int) -> Record:
             "column_shapes": 0.8712, "column_pair_trends": 0.7421, "new_rows": 1.0, "closer_to_training": 0.54,
             "real_holdout": {"column_shapes": 0.8333, "column_pair_trends": 0.7011}, "holdout_rows": 9,
         },
-        "lift": {"overall": overall, "stratum": {"rows": 9, "persons": 5, "events": 4, "verdict": "inconclusive", "why": why}},
+        "lift": {
+            "overall": overall,
+            "stratum": {"rows": 9, "persons": 5, "events": 4, "verdict": "inconclusive", "why": why},
+        },
         "distributions": [
-            {"feature": "hba1c_percent", "labels": ["4", "5", "6", "7", "8", "9", "10"], "real": [0, 2, 5, 7, 4, 2, 0], "synthetic": [1, 2, 6, 8, 4, 2, 1]},
-            {"feature": "age_years", "labels": ["30", "40", "50", "60", "70", "80"], "real": [1, 3, 6, 6, 3, 1], "synthetic": [1, 4, 8, 7, 3, 1]},
-            {"feature": "smoking", "labels": ["never", "former", "current"], "real": [12, 6, 2], "synthetic": [16, 7, 1]},
+            plot("hba1c_percent", "4 5 6 7 8 9 10", [0, 2, 5, 7, 4, 2, 0], [1, 2, 6, 8, 4, 2, 1]),
+            plot("age_years", "30 40 50 60 70 80", [1, 3, 6, 6, 3, 1], [1, 4, 8, 7, 3, 1]),
+            plot("smoking", "never former current", [12, 6, 2], [16, 7, 1]),
         ],
     } | ({} if made else {"why": "withheld: column_shapes 0.61 < 0.75"})  # fmt: skip
 
 
-def hold(lake: Lake, run_id: str, silo: str, step: str, feed: str, reasons: list[str], number: int, start: int = 0) -> None:
+def hold(
+    lake: Lake, run_id: str, silo: str, step: str, feed: str, reasons: list[str], number: int, start: int = 0
+) -> None:
     """Put records into quarantine, with ids and payloads that no report may show."""
     quarantine.hold(
         lake,
@@ -269,8 +288,8 @@ def faulty_run(lake: Lake) -> str:
     hold(lake, run.run_id, FHIR, "land", "Observation", ["land: not UTF-8 at byte 12"], 2)
     hold(lake, run.run_id, FHIR, "land", "Observation", ["land: not UTF-8 at byte 977"], 2, 10)
     hold(lake, run.run_id, FHIR, "standardise", "Observation", ["standardise: type"], 17, 100)
-    impossible = "Observation body weight (29463-7, kg) is possible"
-    hold(lake, run.run_id, FHIR, "gate", "Observation", [impossible, "Observation.effectiveDateTime is not before birth"], 62, 200)
+    failed = ["Observation body weight (29463-7, kg) is possible", "Observation.effectiveDateTime is not before birth"]
+    hold(lake, run.run_id, FHIR, "gate", "Observation", failed, 62, 200)
     hold(lake, run.run_id, CSV, "land", "claims_transactions", ["land: record is longer than 67108864 bytes"], 9, 300)
     hold(lake, "20261101T020000000Z", CSV, "standardise", "conditions", ["standardise: required column"], 5, 400)
     return run.end()

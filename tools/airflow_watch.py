@@ -19,9 +19,10 @@ from rich.text import Text
 
 from tools.airflow_home import LOOPBACK, USER, ServiceError
 
-SIGNS = {"success": ("✓", "green"), "failed": ("✗", "red"), "upstream_failed": ("·", "dim"), "skipped": ("·", "dim")}
-WORDS = {"upstream_failed": "not run", "skipped": "skipped", "up_for_retry": "failed, waits to be tried again"}
-ACTIVE = {"running", "restarting", "up_for_retry"}
+ENDED = {"success": ("✓", "green"), "failed": ("✗", "red"), "upstream_failed": ("·", "dim"), "skipped": ("·", "dim")}
+SIGNS = ENDED | {"up_for_retry": ("↻", "yellow")}
+WORDS = {"upstream_failed": "not run", "skipped": "skipped", "up_for_retry": "failed, will be tried again"}
+ACTIVE = {"running", "restarting"}
 PAGE = 100
 
 
@@ -82,8 +83,9 @@ class Task:
     seconds: float
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
-        return self.dag, self.run, self.task, self.map_index
+    def key(self) -> tuple[str, ...]:
+        """What one line is shown for: an outcome of an attempt."""
+        return self.dag, self.run, self.task, str(self.map_index), str(self.attempt), self.state
 
     @property
     def what(self) -> str:
@@ -165,7 +167,7 @@ def _line(task: Task, sign: str, style: str) -> Text:
 
 def follow(chain: Chain, console: Console, started: float, check: Callable[[], None]) -> None:
     """Show the chain until it has ended: ended tasks as lines that stay, active ones below them."""
-    shown: set[tuple[str, str, str, int]] = set()
+    shown: set[tuple[str, ...]] = set()
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
             check()
@@ -177,7 +179,7 @@ def follow(chain: Chain, console: Console, started: float, check: Callable[[], N
             if has_ended:
                 return
             active = [Spinner("dots", _line(task, "", "")) for task in chain.tasks if task.state in ACTIVE]
-            left = sum(task.state not in SIGNS for task in chain.tasks)
+            left = sum(task.state not in ENDED for task in chain.tasks)
             clock = f"  {time.monotonic() - started:.0f} s, {left} tasks to go in {len(chain.runs)} DAG runs"
             live.update(Group(*active, Text(clock, "dim")))
             time.sleep(1)

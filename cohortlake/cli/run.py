@@ -66,9 +66,7 @@ def run(
 
     `cohortlake run --only site_b_csv`
     """
-    from cohortlake.core.lake import Lake
-    from cohortlake.report import summary
-    from cohortlake.run import run_plan
+    from cohortlake.run import print_summary, run_plan
 
     bars = _Bars()
     with bars.progress:
@@ -76,7 +74,7 @@ def run(
             lake=lake, data=data, catalog=catalog, force=force, wait=wait,
             only=lambda step: only in (None, step.scope), on_step=bars.on_step, progress=bars.on_progress,
         )  # fmt: skip
-    out.print(summary(Lake(lake.absolute()), run_id))
+    print_summary(run_id, lake=lake)
 
 
 @app.command()

@@ -24,16 +24,22 @@ def _extension() -> Path:
     return found[0]
 
 
-def connect(lake: Lake, sql: str = "") -> Any:
-    """A DuckDB connection with a view for each curated table (with `sql`: for those it names). It reads, never writes."""
+def delta_connection() -> Any:
+    """A DuckDB connection that reads Delta tables (`delta_scan`); nothing is downloaded."""
     import duckdb
 
-    names = tables(lake)
-    if not names:
-        raise UsageError(f"there are no curated tables in {lake.root}", "Make them with `cohortlake run`, or name a --lake.")
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     connection.execute(f"LOAD '{_extension()}'")
     connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def connect(lake: Lake, sql: str = "") -> Any:
+    """A DuckDB connection with a view for each curated table (with `sql`: for those it names). It reads, never writes."""
+    names = tables(lake)
+    if not names:
+        raise UsageError(f"there are no curated tables in {lake.root}", "Make them with `cohortlake run`, or name a --lake.")
+    connection = delta_connection()
     for name in names:
         if not sql or re.search(rf"\b{re.escape(name)}\b", sql, re.IGNORECASE):
             path = str(lake.gold(name)).replace("'", "''")

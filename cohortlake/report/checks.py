@@ -62,8 +62,8 @@ def _gate(step: StepRecord) -> Gate:
 
 
 def _check(scope: str, told: dict[str, Any]) -> Check:
-    named = (facts.text(told.get(name)) for name in ("table", "name", "kind", "severity"))
-    return Check(scope, *named, facts.whole(told.get("rows")), facts.whole(told.get("failed")))
+    table, name, kind, severity = (facts.text(told.get(key)) for key in ("table", "name", "kind", "severity"))
+    return Check(scope, table, name, kind, severity, facts.whole(told.get("rows")), facts.whole(told.get("failed")))
 
 
 def _heaviest_first(checks: Iterable[Check]) -> list[Check]:

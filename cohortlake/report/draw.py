@@ -12,13 +12,13 @@ BAR_HEIGHT = 10
 
 
 def element(name: str, *children: str, **attributes: object) -> Markup:
-    """An element. Text and attributes are escaped, `Markup` children are not; `a_b` is written `a-b`, `class_` `class`."""
+    """An element. Text and attributes are escaped, `Markup` children are not; `a_b` is written `a-b`, `a_` as `a`."""
     written = Markup("").join(
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), value)
         for key, value in attributes.items()
         if value is not None
     )
-    return Markup("<{}{}>{}</{}>").format(Markup(name), written, Markup("").join(children), Markup(name))
+    return Markup("<{}{}>{}</{}>").format(name, written, Markup("").join(children), name)
 
 
 def number(value: float) -> str:
@@ -98,10 +98,10 @@ def histogram(title: str, labels: Sequence[str], real: Sequence[int], made: Sequ
 
 
 def ribbon(x1: float, y1: float, x2: float, y2: float, wide: float, class_: str) -> Markup:
-    """A flow from left to right, or down where `x2` is near: a curve, `wide` units wide."""
+    """A flow from left to right: a curve, `wide` units wide."""
     middle = (x1 + x2) / 2
-    d = f"M{number(x1)} {number(y1)}C{number(middle)} {number(y1)} {number(middle)} {number(y2)} {number(x2)} {number(y2)}"
-    return path(d, class_=class_, stroke_width=number(wide))
+    points = [f"{number(x)} {number(y)}" for x, y in ((x1, y1), (middle, y1), (middle, y2), (x2, y2))]
+    return path(f"M{points[0]}C{' '.join(points[1:])}", class_=class_, stroke_width=number(wide))
 
 
 def width_of(rows: int) -> float:

@@ -66,12 +66,12 @@ def make_flow(run: Run, silos: Sequence[Silo], tables: dict[str, int], cohorts: 
     for index, silo in enumerate(silos):
         source, bronze, silver = _silo(silo, index + (lanes - len(silos)) / 2)
         to_bronze, to_silver = silo.quarantined("land"), silo.quarantined("standardise", "gate", "publish")
-        into_gold = silo.live if tables else 0
+        into_gold = (silo.live or silo.published) if tables else 0
         cards += [source, bronze, silver]
         ribbons += [
             Ribbon(source, bronze, silo.records, to_bronze),
             Ribbon(bronze, silver, silo.published + silo.superseded, to_silver),
-            Ribbon(silver, gold, into_gold or (silo.published if tables else 0)),
+            Ribbon(silver, gold, into_gold),
         ]
     for index, cohort in enumerate(cohorts):
         drawn, release = _cohort(cohort, index + (lanes - len(cohorts)) / 2)

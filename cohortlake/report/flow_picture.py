@@ -9,9 +9,9 @@ from cohortlake.report.flow import COLUMNS, Card, Flow, Ribbon
 from cohortlake.report.records import DONE, FAILED, StepRecord
 from cohortlake.report.words import clip, count
 
-CARD_WIDTH, CARD_HEIGHT = 138, 124
+CARD_WIDTH, CARD_HEIGHT = 138, 132
 GAP = 54
-LANE = 184
+LANE = 192
 HEAD = 58
 WIDTH = len(COLUMNS) * CARD_WIDTH + (len(COLUMNS) - 1) * GAP
 NAME_LETTERS = 19
@@ -29,7 +29,7 @@ def picture(flow: Flow) -> Markup:
         *(_ribbon(part) for part in flow.ribbons),
         *(_branch(part) for part in flow.ribbons if part.held),
         *(_card(card) for card in flow.cards),
-        viewBox=f"0 0 {WIDTH} {height}",
+        viewBox=f"-1 0 {WIDTH + 2} {height}",
         width=WIDTH,
         height=height,
         class_="flow",
@@ -69,8 +69,9 @@ def _ribbon(part: Ribbon) -> Markup:
     if not part.rows:
         return ribbon(x1, y1, x2, y2, 1.5, "idle")
     wide = width_of(part.rows)
-    middle, above = (x1 + x2) / 2, min(y1, y2) if y1 == y2 else (y1 + y2) / 2
-    told = label(middle, above - wide / 2 - 5, part.label, text_anchor="middle", class_="moved")
+    # Beside the ribbon's start, on the side that it bends away from.
+    beside = y1 + wide / 2 + 13 if y2 < y1 else y1 - wide / 2 - 5
+    told = label((x1 + x2) / 2, beside, part.label, text_anchor="middle", class_="moved")
     return ribbon(x1, y1, x2, y2, wide, "moves") + told
 
 
@@ -110,7 +111,7 @@ def _card(card: Card) -> Markup:
 
 
 def _steps(steps: tuple[StepRecord, ...], x: float, bottom: float) -> Markup:
-    """The steps that made the card, the last one at the bottom: done, failed or not run, and whether the books balance."""
+    """The steps that made the card, the last one at the bottom: whether each is done, and its books balance."""
     drawn = []
     for index, step in enumerate(reversed(steps)):
         mark = MARKS.get(step.status, "·")

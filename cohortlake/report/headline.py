@@ -1,4 +1,4 @@
-"""The report's first lines: how the run ended, what happened in a sentence, its figures, and what asks for attention."""
+"""The report's first lines: how the run ended, what happened, its figures, and what asks for attention."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cohortlake.report.records import MISSING
 from cohortlake.report.report import Report
 from cohortlake.report.silos import Silo
+from cohortlake.report.training import Training
 from cohortlake.report.words import count, plural, sentence
 
 BAD, WARN, GOOD, NOTE = "bad", "warn", "good", "note"
@@ -80,13 +81,14 @@ def _what_happened(report: Report) -> str:
 
 
 def _brought(silos: list[Silo], quarantined: int) -> str:
+    """What the silos brought, and what became of it."""
     files, records = sum(silo.files_new for silo in silos), sum(silo.records for silo in silos)
     published, older = sum(silo.published for silo in silos), sum(silo.superseded for silo in silos)
     told = f"{plural(len(silos), 'silo')} brought {plural(records, 'record')} in {plural(files, 'new file')}; "
     told += f"{plural(published, 'row')} went live in silver"
     if older:
         told += f", {count(older)} were older than what is live"
-    return f"{told}, {count(quarantined)} went to quarantine." if quarantined else f"{told}, none was rejected."
+    return f"{told}, {count(quarantined)} went to quarantine." if quarantined else f"{told}, nothing was rejected."
 
 
 def _still_live(report: Report) -> str:
@@ -107,7 +109,7 @@ def figures(report: Report) -> list[Figure]:
         Figure(count(sum(silo.landed for silo in silos)), "records landed"),
         Figure(count(sum(silo.published for silo in silos)), "silver rows published"),
         Figure(count(held), "quarantined", BAD if held else GOOD, f"{count(report.quarantine.open)} open in all"),
-        Figure(count(checks), "checks run", WARN if failing else NOTE, f"{count(failing)} with failing rows"),
+        Figure(count(failing), "checks with failing rows", WARN if failing else GOOD, f"of {count(checks)} run"),
         Figure(count(sum(tables.values())), "gold rows published", more=plural(len(tables), "table")),
     ]
     made = sum(cohort.synthetic.made for cohort in cohorts if not cohort.is_unchanged)
@@ -124,10 +126,6 @@ def attention(report: Report) -> list[Attention]:
 
 
 def _attention(report: Report) -> Iterator[Attention]:
-    run = report.run
-    for step in run.failed:
-        kind = step.failure.kind if step.failure else "unknown error"
-        yield Attention(BAD, f"{step.name} failed with {kind}", "errors")
     for step in report.unbalanced:
         yield Attention(BAD, f"the books of {step.name} do not balance", "books")
     for gate in report.gates:
@@ -139,15 +137,13 @@ def _attention(report: Report) -> Iterator[Attention]:
     if report.quarantined:
         yield Attention(WARN, f"{plural(report.quarantined, 'record')} went to quarantine", "quarantine")
     elif report.quarantine.open:
-        yield Attention(NOTE, f"{plural(report.quarantine.open, 'record')} wait in quarantine from before", "quarantine")
+        told = f"{plural(report.quarantine.open, 'record')} from before in quarantine"
+        yield Attention(NOTE, told, "quarantine")
     for silo in report.silos:
         yield from _of_silo(silo)
     for cohort in report.cohorts:
-        if cohort.synthetic.why and not cohort.is_unchanged:
-            yield Attention(NOTE, f"{cohort.name}: no synthetic rows, {cohort.synthetic.why}", f"cohort-{cohort.name}")
-        for lift in cohort.synthetic.lift:
-            if lift.verdict == "hurts" and cohort.synthetic.made:
-                yield Attention(WARN, f"{cohort.name}: synthetic rows hurt {lift.measure} ({lift.area})", f"cohort-{cohort.name}")
+        if not cohort.is_unchanged:
+            yield from _of_cohort(cohort)
 
 
 def _of_silo(silo: Silo) -> Iterator[Attention]:
@@ -164,7 +160,17 @@ def _of_silo(silo: Silo) -> Iterator[Attention]:
         yield Attention(NOTE, f"{name}: {plural(len(silo.empty_files), 'file')} empty", anchor)
     if silo.unmapped:
         codes, records = sum(m.codes for m in silo.unmapped), sum(m.records for m in silo.unmapped)
-        yield Attention(WARN, f"{name}: {plural(codes, 'code')} that no map knows, in {plural(records, 'record')}", anchor)
+        told = f"{name}: {plural(codes, 'code')} that no map knows, in {plural(records, 'record')}"
+        yield Attention(WARN, told, anchor)
     if silo.unexpected:
         fields = plural(len(silo.unexpected), "undeclared field")
         yield Attention(NOTE, f"{name}: {fields} met and kept in bronze only", anchor)
+
+
+def _of_cohort(cohort: Training) -> Iterator[Attention]:
+    anchor, made = f"cohort-{cohort.name}", cohort.synthetic
+    if made.why:
+        yield Attention(NOTE, f"{cohort.name}: no synthetic rows, {made.why}", anchor)
+    for lift in made.lift:
+        if lift.verdict == "hurts" and made.made:
+            yield Attention(WARN, f"{cohort.name}: synthetic rows hurt {lift.measure} ({lift.area})", anchor)

@@ -12,6 +12,7 @@ from cohortlake.core.lake import Lake
 from spark_jobs import delta, quarantine
 
 COLUMNS = ["silo", "step", "feed", "resource_type", "status", "run_id", "reasons"]
+NEW = "SELECT count(*) FROM held WHERE status = $status AND run_id = $run_id"
 # A reason that names the place in a record would be a reason of its own for each record.
 BY_REASON = r"""
 SELECT silo, step, feed, resource_type, reason, count(*) FILTER (run_id = $run_id) AS new, count(*) AS standing
@@ -21,7 +22,7 @@ FROM (
         unnest(list_distinct(list_transform(reasons, lambda name: regexp_replace(name, ' at byte \d+$', '')))) AS reason
     FROM held WHERE status = $status
 )
-GROUP BY ALL ORDER BY new DESC, standing DESC, ALL
+GROUP BY ALL ORDER BY new DESC, standing DESC, silo, step, feed, resource_type, reason
 """
 
 
@@ -70,9 +71,9 @@ def read_quarantine(lake: Lake, run_id: str) -> Quarantine:
     with duckdb.connect() as connection:
         connection.register("held", held)
         statuses = dict(connection.execute("SELECT status, count(*) FROM held GROUP BY status").fetchall())
-        mine = connection.execute("SELECT count(*) FROM held WHERE status = ? AND run_id = ?", [quarantine.OPEN, run_id])
-        new = mine.fetchall()[0][0]
-        rows = connection.execute(BY_REASON, {"run_id": run_id, "status": quarantine.OPEN}).fetchall()
+        which = {"run_id": run_id, "status": quarantine.OPEN}
+        new = connection.execute(NEW, which).fetchall()[0][0]
+        rows = connection.execute(BY_REASON, which).fetchall()
     return Quarantine(
         new=new,
         open=statuses.get(quarantine.OPEN, 0),

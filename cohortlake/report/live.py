@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import duckdb
 
 from cohortlake.core import gold
 from cohortlake.core.errors import UsageError
 from cohortlake.core.lake import Lake
+
+TABLE = "SELECT '', count(*) FROM delta_scan(?)"
+BY_SILO = "SELECT silo, count(*) FROM delta_scan(?) GROUP BY silo"
 
 
 @dataclass(frozen=True)
@@ -20,27 +24,24 @@ class Live:
 
 
 def read_live(lake: Lake) -> Live:
-    """Count what is live. A lake without curated tables gives nothing."""
+    """Count what is live. A table that cannot be read is left out."""
     try:
-        connection = gold.connect(lake)
+        connection = gold.delta_connection()
     except (UsageError, duckdb.Error):
         return Live()
     with connection:
-        tables: dict[str, int] = {}
-        for name in gold.tables(lake):
-            counted = _ask(connection, f'SELECT \'\', count(*) FROM "{name}"')
-            tables |= {name: rows for _, rows in counted}
+        tables = {name: _rows(connection, TABLE, lake.gold(name)) for name in gold.tables(lake)}
         silver: dict[str, dict[str, int]] = {}
-        for path in sorted(lake.silver("_").parent.glob("*/_delta_log")):
-            place = str(path.parent).replace("'", "''")
-            for silo, rows in _ask(connection, f"SELECT silo, count(*) FROM delta_scan('{place}') GROUP BY silo"):
-                silver.setdefault(str(silo), {})[path.parent.name] = rows
-    return Live(tables, silver)
+        for log in sorted(lake.silver("_").parent.glob("*/_delta_log")):
+            for silo, rows in _rows(connection, BY_SILO, log.parent).items():
+                silver.setdefault(silo, {})[log.parent.name] = rows
+    return Live({name: sum(rows.values()) for name, rows in tables.items()}, silver)
 
 
-def _ask(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[str, int]]:
-    """The answer's rows; none where the table cannot be read, for example since it has no version yet."""
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, table: Path) -> dict[str, int]:
+    """A table's rows by name; none where it cannot be read."""
     try:
-        return [(str(name), int(rows)) for name, rows in connection.sql(sql).fetchall()]
+        found = connection.execute(sql, [str(table)]).fetchall()
     except duckdb.Error:
-        return []
+        return {}
+    return {str(name): int(rows) for name, rows in found}

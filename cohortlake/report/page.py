@@ -22,6 +22,7 @@ from cohortlake.report.records import MISSING
 from cohortlake.report.report import Report
 
 TEMPLATES = "templates"
+POLICY = "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'"
 DATA_DOCS = "index.html"
 
 
@@ -65,18 +66,19 @@ def _inline(name: str) -> tuple[str, str]:
 
 def commands(report: Report) -> dict[str, str]:
     """What to type next, with this lake's folder."""
-    lake = shlex.quote(str(report.run.lake.root))
+    lake = f"--lake {shlex.quote(str(report.run.lake.root))}"
     tables = list(report.published_tables) or [table.name for table in report.tables]
     chosen = "patients" if "patients" in tables else (tables or ["patients"])[0]
-    silo = next((group.silo for group in report.quarantine.groups if group.open), "SILO")
+    silo = shlex.quote(next((group.silo for group in report.quarantine.groups if group.open), "SILO"))
+    question = shlex.quote(f"SELECT * FROM {chosen} LIMIT 10")  # noqa: S608 (shown to the reader, not run)
     return {
-        "sql": f'cohortlake sql "SELECT * FROM {chosen} LIMIT 10" --lake {lake}',
-        "tables": f"cohortlake tables --lake {lake}",
-        "held": f"cohortlake quarantine --lake {lake}",
-        "list": f"cohortlake quarantine list --silo {shlex.quote(silo)} --lake {lake}",
-        "show": f"cohortlake quarantine show ID --lake {lake}",
-        "replay": f"cohortlake quarantine replay --silo {shlex.quote(silo)} --lake {lake} && cohortlake run --lake {lake}",
-        "training": f"cohortlake training list --lake {lake}",
+        "sql": f"cohortlake sql {question} {lake}",
+        "tables": f"cohortlake tables {lake}",
+        "held": f"cohortlake quarantine {lake}",
+        "list": f"cohortlake quarantine list --silo {silo} {lake}",
+        "show": f"cohortlake quarantine show ID {lake}",
+        "replay": f"cohortlake quarantine replay --silo {silo} {lake} && cohortlake run {lake}",
+        "training": f"cohortlake training list {lake}",
     }
 
 
@@ -96,7 +98,8 @@ def render(report: Report, page: Path) -> str:
     script, script_hash = _inline("page.js")
     run = report.run
     flow = make_flow(run, report.silos, report.published_tables, report.cohorts)
-    return _environment().get_template("report.html.j2").render(
+    template = _environment().get_template("report.html.j2")
+    return template.render(
         report=report,
         run=run,
         status=headline.status(report),
@@ -107,5 +110,5 @@ def render(report: Report, page: Path) -> str:
         links=_links(run.lake, page, report),
         style=style,
         script=script,
-        policy=f"default-src 'none'; style-src {style_hash}; script-src {script_hash}; base-uri 'none'; form-action 'none'",
+        policy=POLICY.format(style_hash, script_hash),
     )

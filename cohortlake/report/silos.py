@@ -99,15 +99,15 @@ class Silo:
         return sum(resource.superseded for resource in self.resources)
 
     @property
-    def live(self) -> int:
-        return sum(resource.live or 0 for resource in self.resources)
+    def live(self) -> int | None:
+        """Rows live in silver, or None where they could not be counted."""
+        known = [resource.live for resource in self.resources if resource.live is not None]
+        return sum(known) if known else None
 
     @property
     def is_new(self) -> bool:
         """Whether the run brought anything, or tried to."""
-        return bool(self.files_new or self.feeds or self.resources and self.published) or any(
-            step.status != DONE for step in self.steps
-        )
+        return bool(self.files_new or self.feeds or self.published) or any(step.status != DONE for step in self.steps)
 
     def quarantined(self, *kinds: str) -> int:
         """Records (and whole files) that steps of these kinds, or all, put into quarantine."""

@@ -75,8 +75,16 @@ class Synthetic:
     wanted: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
+    closer_to_training: float | None = None
+    verdicts: dict[str, str] = field(default_factory=dict)
     lift: tuple[Lift, ...] = ()
     distributions: tuple[Distribution, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """Whether they help, in a line."""
+        where = {"overall": "overall", "stratum": "in the stratum"}
+        return "; ".join(f"{where.get(area, area)} {verdict}" for area, verdict in self.verdicts.items()).capitalize()
 
 
 def read_counts(value: Any) -> Counts:
@@ -87,6 +95,7 @@ def read_counts(value: Any) -> Counts:
 
 def read_synthetic(told: dict[str, Any]) -> Synthetic:
     """The facts of `augment`."""
+    lift = facts.mapping(told.get("lift"))
     return Synthetic(
         made=facts.whole(told.get("made")),
         why=facts.text(told.get("why")),
@@ -96,7 +105,9 @@ def read_synthetic(told: dict[str, Any]) -> Synthetic:
         wanted=facts.whole(told.get("wanted")),
         dropped=facts.tally(told.get("dropped")),
         scores=tuple(_scores(facts.mapping(told.get("scores")))),
-        lift=tuple(_lift(facts.mapping(told.get("lift")))),
+        closer_to_training=facts.real(facts.mapping(told.get("scores")).get("closer_to_training")),
+        verdicts={area: facts.text(facts.mapping(part).get("verdict")) for area, part in lift.items()},
+        lift=tuple(_lift(lift)),
         distributions=tuple(_distributions(told.get("distributions"))),
     )
 
@@ -117,8 +128,9 @@ def _lift(told: dict[str, Any]) -> list[Lift]:
     found: list[Lift] = []
     for area in ("overall", "stratum"):
         part = facts.mapping(told.get(area))
-        if part and "why" in part:
-            found.append(Lift(area, read_counts(part), "", facts.text(part.get("verdict")), facts.text(part.get("why"))))
+        if "why" in part:
+            verdict, why = facts.text(part.get("verdict")), facts.text(part.get("why"))
+            found.append(Lift(area, read_counts(part), "", verdict, why))
         for measure in ("auroc", "brier"):
             score = facts.mapping(part.get(measure))
             interval = [facts.real(end) for end in facts.items(score.get("interval"))]

@@ -50,9 +50,13 @@ def _lines(report: Report, page: Path) -> Iterator[tuple[str, str]]:
     tables = report.published_tables
     if tables:
         largest = sorted(tables.items(), key=lambda item: -item[1])
-        yield "gold", f"{plural(sum(tables.values()), 'row')} in {plural(len(tables), 'table')}: " + sentence(
-            [f"{name} {count(rows)}" for name, rows in largest[:TOP]]
-            + ([f"{len(largest) - TOP} more"] if len(largest) > TOP else [])
+        yield (
+            "gold",
+            f"{plural(sum(tables.values()), 'row')} in {plural(len(tables), 'table')}: "
+            + sentence(
+                [f"{name} {count(rows)}" for name, rows in largest[:TOP]]
+                + ([f"{len(largest) - TOP} more"] if len(largest) > TOP else [])
+            ),
         )
     for cohort in report.cohorts:
         yield cohort.name, _cohort(cohort)
@@ -75,5 +79,6 @@ def _cohort(cohort: Training) -> str:
     made = cohort.synthetic
     said.append(f"{count(made.made)} synthetic" + (f" ({made.why})" if made.why else ""))
     said += [f"{score.name.lower()} {score.value:.2f}" for score in made.scores if score.value is not None]
-    said += [f"{lift.measure.upper()} {lift.difference:+.3f} ({lift.verdict})" for lift in made.lift if lift.measure][:1]
+    lifts = [lift for lift in made.lift if lift.measure]
+    said += [f"{lift.measure.upper()} {lift.difference:+.4f} ({lift.verdict})" for lift in lifts[:1]]
     return " · ".join(said)

@@ -31,7 +31,7 @@ def plural(value: int, one: str, many: str = "") -> str:
 def percent(part: int, whole: int) -> str:
     """A share that never rounds some to none or most to all: 3 of 100,000 is `< 0.01 %`."""
     if whole <= 0:
-        return "–"
+        return "\u2013"
     share = 100 * part / whole
     if 0 < share < 0.01:
         return "< 0.01 %"

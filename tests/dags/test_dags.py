@@ -106,7 +106,7 @@ def test_assets_chain_the_dags(bag: Any) -> None:
         TRAINING: {},
     }
     waits_for = {
-        stage: [asset.name for _, asset in bag.dags[stage].timetable.asset_condition.iter_assets()]
+        stage: [asset.name for asset in bag.dags[stage].timetable.asset_condition.objects]
         for stage in (CURATE, TRAINING)
     }
     assert waits_for == {CURATE: ["silver"], TRAINING: ["gold"]}

@@ -77,6 +77,10 @@ def test_case(spark: SparkSession, resources: list[dict[str, Any]], test: dict[s
         assert len(found) == test["expectCount"]
     if "expect" in test:
         # The specification leaves the order of rows open, so they are compared as a multiset.
-        missing = list(test["expect"])
-        surplus = [row for row in found if not (row in missing and missing.remove(row) is None)]
+        missing, surplus = list(test["expect"]), []
+        for row in found:
+            if row in missing:
+                missing.remove(row)
+            else:
+                surplus.append(row)
         assert (missing, surplus) == ([], [])

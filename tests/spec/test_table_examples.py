@@ -4,7 +4,7 @@
 |---|---|---|
 | a view's | `input.ndjson`: resources | `expected.csv`; keys are plain ids, `silo` is the curate job's to add |
 | a SQL table's | `input/<table>.csv`: rows of the tables it needs | `expected.csv` |
-| a cohort's | `input/<table>.csv`: rows of gold | `expected_index.csv`, `expected_features.csv`, `expected_outcome.csv` |
+| a cohort's | `input/<table>.csv`: rows of gold | `expected_<step>.csv`: index, features, outcome |
 
 A column that an input leaves out is null; rows come in any order; an empty field is a null.
 """
@@ -12,6 +12,7 @@ A column that an input leaves out is null; rows come in any order; an empty fiel
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,15 +54,22 @@ def _read(spark: SparkSession, path: Path, types: dict[str, str]) -> DataFrame:
     return frame.select(*(F.col(n) if n in header else F.lit(None).cast(t).alias(n) for n, t in types.items()))
 
 
-def _register(spark: SparkSession, folder: Path) -> None:
-    """Temp views of the gold tables: the example's rows, and none of a table that it has no file for."""
-    for name, table in CATALOG.tables.items():
-        path = folder / f"{name}.csv"
-        if path.exists():
-            _read(spark, path, _types(table)).createOrReplaceTempView(name)
-        else:
-            schema = ", ".join(f"`{column}` {kind}" for column, kind in _types(table).items())
-            spark.createDataFrame([], schema).createOrReplaceTempView(name)
+@pytest.fixture
+def register(spark: SparkSession) -> Iterator[Callable[[Path], None]]:
+    """Makes temp views of the gold tables from an example's files; a table without a file has no rows."""
+
+    def make(folder: Path) -> None:
+        for name, table in CATALOG.tables.items():
+            path = folder / f"{name}.csv"
+            if path.exists():
+                _read(spark, path, _types(table)).createOrReplaceTempView(name)
+            else:
+                schema = ", ".join(f"`{column}` {kind}" for column, kind in _types(table).items())
+                spark.createDataFrame([], schema).createOrReplaceTempView(name)
+
+    yield make
+    for name in (*CATALOG.tables, "cohort_index"):
+        spark.catalog.dropTempView(name)
 
 
 def _simple(frame: DataFrame) -> dict[str, str]:
@@ -89,23 +97,23 @@ def test_view_example(spark: SparkSession, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SQL_TABLES)
-def test_sql_table_example(spark: SparkSession, name: str) -> None:
+def test_sql_table_example(spark: SparkSession, register: Callable[[Path], None], name: str) -> None:
     folder = _folder("tables", name)
-    _register(spark, folder / "input")
+    register(folder / "input")
     found = spark.sql((folder.parent / "table.sql").read_text(encoding="utf-8"))
     assert _simple(found) == _types(CATALOG.tables[name])
     _assert_same(found, spark, folder / "expected.csv")
 
 
 @pytest.mark.parametrize("name", sorted(CATALOG.cohorts))
-def test_cohort_example(spark: SparkSession, name: str) -> None:
+def test_cohort_example(spark: SparkSession, register: Callable[[Path], None], name: str) -> None:
     cohort, folder = CATALOG.cohorts[name], _folder("cohorts", name)
-    _register(spark, folder / "input")
+    register(folder / "input")
     sql = {
         step: (folder.parent / f"{step}.sql").read_text(encoding="utf-8") for step in ("index", "features", "outcome")
     }
 
-    index = spark.sql(sql["index"])
+    index = spark.sql(sql["index"]).cache()
     inclusion = [f"in_{number}" for number in range(1, len(cohort.inclusion) + 1)]
     exclusion = [f"out_{number}" for number in range(1, len(cohort.exclusion) + 1)]
     assert index.columns == ["patient_key", "silo", "index_date", *inclusion, *exclusion]
@@ -113,7 +121,7 @@ def test_cohort_example(spark: SparkSession, name: str) -> None:
 
     is_in = " AND ".join([*inclusion, *(f"NOT coalesce({flag}, false)" for flag in exclusion)])
     index.where(is_in).select("patient_key", "silo", "index_date").createOrReplaceTempView("cohort_index")
-    features = spark.sql(sql["features"])
+    features = spark.sql(sql["features"]).cache()
     assert features.columns == ["patient_key", "silo", "index_date", *cohort.features]
     _assert_same(features, spark, folder / "expected_features.csv")
     assert features.where(F.expr(cohort.stratum).isNull()).isEmpty(), "a row has no stratum"

@@ -31,7 +31,9 @@ findings AS (
     max(value) FILTER (WHERE code = '8480-6') AS systolic_mmhg,
     max(value) FILTER (WHERE code = '8462-4') AS diastolic_mmhg,
     -- In serum, else in blood.
-    coalesce(max(value) FILTER (WHERE code = '2160-0'), max(value) FILTER (WHERE code = '38483-4')) AS creatinine_mg_per_dl,
+    coalesce(
+      max(value) FILTER (WHERE code = '2160-0'), max(value) FILTER (WHERE code = '38483-4')
+    ) AS creatinine_mg_per_dl,
     max(value) FILTER (WHERE code = '33914-3') AS egfr_ml_per_min,
     max(value) FILTER (WHERE code = '18262-6') AS ldl_mg_per_dl
   FROM latest
@@ -53,7 +55,8 @@ visits AS (
   GROUP BY i.patient_key, i.index_date
 ),
 
--- No source says when an order ended. Lasting ones are written anew at the yearly visit, often some weeks late: hence 400.
+-- Not every source says when an order ended. Lasting ones are written anew at the yearly visit, often some weeks late:
+-- hence 400 days. Drugs are told by RxNorm's words, for it has a code a strength and form.
 orders AS (
   SELECT
     i.patient_key,

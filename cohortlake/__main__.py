@@ -1,0 +1,5 @@
+"""`python -m cohortlake`."""
+
+from cohortlake.cli import main
+
+main()
