@@ -161,7 +161,11 @@ def fails(item: Audited) -> Column:
     return F.coalesce(failed, F.lit(False))
 
 
-def failing_rows(frame: DataFrame, items: Collection[Audited]) -> DataFrame:
-    """The rows that fail one of the checks, with the names of all that they fail: `KEY` and `checks`."""
-    named = F.array_compact(F.array(*(F.when(fails(item), F.lit(item.check.name)) for item in items)))
-    return frame.select(*KEY, named.alias("checks")).where(F.size("checks") > 0)
+def failing_rows(frame: DataFrame, held: Collection[Audited], noted: Collection[Audited]) -> DataFrame:
+    """The rows that fail one of the `held` checks: `KEY`, `checks` (which of them) and `warned` (which of `noted`)."""
+    return frame.select(*KEY, _failed(held).alias("checks"), _failed(noted).alias("warned")).where(F.size("checks") > 0)
+
+
+def _failed(items: Collection[Audited]) -> Column:
+    names = [F.when(fails(item), F.lit(item.check.name)) for item in items]
+    return F.array_compact(F.array(*names)) if names else F.array().cast("array<string>")

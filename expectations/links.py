@@ -1,168 +1,156 @@
 """Checks across tables: references that resolve, and dates within the patient's life, for all staged tables at once.
 
-Every reference of every staged row becomes a *claim* on a key, and a patient's claim carries the row's dates. Claims
-meet the *targets*, the keys that are staged or live, in one join, so that a silo costs one Spark query and not one a
-reference.
+Every reference of every staged row is a *claim* on a key, and so is every date of a patient's. Claims meet *targets*,
+the keys that are staged or live, in one join: a silo costs one query, not one a reference.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import reduce
+from functools import partial, reduce
 
+import pyarrow as pa
 from deltalake import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from cohortlake.core.catalog import Node
-from cohortlake.core.checks import PATIENT_ELEMENTS, InLife, Resolves
-from cohortlake.core.fhir.definitions import resource_types
-from cohortlake.core.lake import Lake
-from expectations.audit import FAILED, KEY, Audited
-from expectations.paths import element_sql, first_day, last_day, literal, present_sql, reference_key
+from cohortlake.core.checks import PATIENT_ELEMENTS, Check, InLife, Resolves
+from expectations.audit import FAILED
+from expectations.references import CLAIMS, PLACE, TARGETS, Dated, Reference, extract, target_columns, targets
 from spark_jobs import delta
+from spark_jobs.context import Context
 from spark_jobs.fhir_types import PARTITION
-
-EVENTS = "ARRAY<STRUCT<`check`: STRING, edge: STRING, days: INT, first: DATE, last: DATE>>"
-PLACE = KEY[:2]
+from spark_jobs.parallel import Unit, run_units
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What the claims came to: the claims that failed, by check, and the newest day that a record tells of."""
+class Claimed:
+    """What of a resource type is claimed: its references, and the dates of its patient's."""
 
-    failing: Mapping[str, int]
-    newest: date | None
+    references: tuple[Reference, ...]
+    dates: tuple[Dated, ...]
+
+
+def claimed(checks: Iterable[Check]) -> Claimed:
+    """The references and dates that a type's checks judge across tables."""
+    references, edges = [], {}
+    for check in checks:
+        path = tuple(check.element.split("."))
+        if isinstance(check.rule, Resolves):
+            is_patient = check.element in PATIENT_ELEMENTS
+            references.append(Reference(path, check.name, check.rule.targets[0], is_patient))
+        elif isinstance(check.rule, InLife):
+            edges[path, check.rule.edge] = (check.name, check.rule.days)
+    dates = []
+    for path in dict.fromkeys(path for path, _ in edges):
+        (born, before), (died, after) = edges[path, "birth"], edges[path, "death"]
+        dates.append(Dated(path, born, died, before, after))
+    return Claimed(tuple(references), tuple(dates))
 
 
 class Links:
-    """The claims of a silo's staged rows, and the targets they meet. `rows` and `items` are by resource type.
+    """The claims of a silo's staged tables, judged. `checks` are by resource type.
 
-    `refused` are the places of the staged patients that fail a check of their own: unless such a patient is live, who
-    refers to it refers to nobody. Of other types every staged resource is a target, since a reference to them that does
-    not resolve is only a warning.
+    `refused` are the places of staged patients that fail a check of their own: unless such a patient is live, who
+    refers to it refers to nobody. Of other types every staged resource is a target, since a reference to them that
+    does not resolve is only a warning.
     """
 
     def __init__(
-        self, rows: Mapping[str, DataFrame], items: Mapping[str, Sequence[Audited]], resources: Mapping[str, Node]
+        self,
+        ctx: Context,
+        staged: Mapping[str, delta.Staged],
+        checks: Mapping[str, Sequence[Check]],
+        refused: DataFrame | None,
     ) -> None:
-        self._rows, self._items, self._resources = rows, items, resources
-        self._targets: DataFrame | None = None
+        self._folder = ctx.lake.staging("phi", ctx.scope) / "links"
+        self._extract(ctx, staged, checks)
+        read = ctx.spark.read
+        claims = read.schema(from_arrow_schema(CLAIMS)).parquet(str(self._folder / "claims"))
+        found = read.schema(from_arrow_schema(TARGETS)).parquet(str(self._folder / "targets"))
+        if refused is not None:
+            places = refused.select(F.lit("Patient").alias("table"), *PLACE)
+            found = found.join(places, ["table", *PLACE], "left_anti").select(*TARGETS.names)
+        self.duplicates = _duplicates(found)
+        known = reduce(DataFrame.unionAll, [found, *_live(ctx)])
+        self._failed = _judged(claims, _by_key(known)).persist()
+        counted = self._failed.groupBy("table", "check").agg(F.count("*").alias("claims")).collect()
+        self.failing = {table: {row["check"] for row in counted if row["table"] == table} for table in staged}
+        days = claims.where(F.col("first") <= F.current_date()).agg(F.max("first").alias("newest")).collect()
+        self.newest: date | None = days[0]["newest"]
 
-    def meet(self, spark: SparkSession, lake: Lake, silo: str, refused: DataFrame | None) -> Findings:
-        """Judge every claim, in one query."""
-        tables = [name for name in self._rows if any(item.is_across for item in self._items[name])]
-        if not tables:
-            return Findings({}, None)
-        known = []
-        for name, frame in self._rows.items():
-            staged = frame.join(refused, PLACE, "left_anti") if name == "Patient" and refused is not None else frame
-            known.append(_keys(staged, self._resources[name]))
-        known += [_keys(frame, self._resources[name]) for name, frame in _live(spark, lake, silo, self._resources)]
-        self._targets = _targets(known).persist()
-        claims = reduce(DataFrame.unionAll, [self._claims(name) for name in tables])
-        judged = _judged(claims, self._targets).select(F.explode_outer(FAILED).alias("check"), "newest")
-        counted = judged.groupBy("check").agg(F.count("*").alias("claims"), F.max("newest").alias("newest")).collect()
-        days = [row["newest"] for row in counted if row["newest"]]
-        return Findings({row["check"]: row["claims"] for row in counted if row["check"]}, max(days, default=None))
+    def _extract(self, ctx: Context, staged: Mapping[str, delta.Staged], checks: Mapping[str, Sequence[Check]]) -> None:
+        """Claims and targets of every staged part, as files below the batch's staging."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        work = {name: claimed(checks[name]) for name in staged}
+        units = [
+            {"table": name, "rows": part.rows, "source": str(ctx.lake.silver(name) / part.path)}
+            | {kind: str(self._folder / kind / f"{name}-{number}.parquet") for kind in ("claims", "targets")}
+            for name, table in staged.items()
+            for number, part in enumerate(table.parts)
+        ]
+        units.sort(key=lambda unit: -int(str(unit["rows"])))
+        run_units(ctx.spark, units, partial(_extract, work=work, resources=dict(ctx.catalog.resources)))
 
     def failures(self, table: str) -> DataFrame:
-        """The rows of a table that failed a check across tables: their `PLACE`, and the checks as `FAILED`."""
-        if self._targets is None:
-            raise RuntimeError("the claims have not met their targets yet")
-        judged = _judged(self._claims(table), self._targets).where(F.size(FAILED) > 0)
-        return judged.groupBy(*PLACE).agg(F.flatten(F.collect_list(FAILED)).alias(FAILED))
+        """The rows of a table that failed a check across tables: their `PLACE`, and the checks' names as `FAILED`."""
+        rows = self._failed.where(F.col("table") == table)
+        return rows.groupBy(*PLACE).agg(F.collect_set("check").alias(FAILED))
 
     def close(self) -> None:
-        """Let go of what is cached."""
-        if self._targets is not None:
-            self._targets.unpersist()
-
-    def _claims(self, table: str) -> DataFrame:
-        """One row a reference: its place, its check, its key and, of the patient's, the dates to judge."""
-        tree = self._resources[table]
-        made = ", ".join(_claim_sql(tree, self._items[table]))
-        claims = self._rows[table].select(*PLACE, F.expr(f"inline(concat({made}))"))
-        # A type that silver does not hold cannot be looked up; its references are not judged.
-        unheld = sorted(resource_types() - set(self._resources))
-        kind = F.substring_index(F.substring_index("key", "/", 1), "?", 1)
-        return claims.where(F.col("key").isNotNull() & ~kind.isin(unheld))
+        """Let go of what is cached and written."""
+        self._failed.unpersist()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _claim_sql(tree: Node, items: Iterable[Audited]) -> Iterator[str]:
-    """For each reference of a row, an array of its claims."""
-    dates = []
-    for item in items:
-        rule = item.check.rule
-        if isinstance(rule, InLife):
-            text, _ = element_sql(tree, item.check.element)
-            dates.append(
-                f"named_struct('check', {literal(item.check.name)}, 'edge', '{rule.edge}', 'days', {rule.days}, "
-                f"'first', {first_day(text)}, 'last', {last_day(text)})"
-            )
-    dated, undated = f"CAST(array({', '.join(dates)}) AS {EVENTS})", f"CAST(NULL AS {EVENTS})"
-    for item in items:
-        rule, path = item.check.rule, item.check.element
-        if not isinstance(rule, Resolves):
-            continue
-        sql, is_list = element_sql(tree, path)
-        is_patient = path in PATIENT_ELEMENTS
-        events = dated if is_patient and dates else undated
-        key = reference_key("r" if is_list else sql, rule.targets[0])
-        if is_patient:
-            # A patient that is named by a mere text is nobody.
-            key = f"CASE WHEN {present_sql(tree, path)} THEN coalesce({key}, '') END"
-        claim = f"named_struct('check', {literal(item.check.name)}, 'key', {key}, 'events', {events})"
-        yield f"coalesce(transform({sql}, r -> {claim}), array())" if is_list else f"array({claim})"
+def _extract(unit: Unit, work: Mapping[str, Claimed], resources: Mapping[str, Node]) -> Unit:
+    of = work[unit["table"]]
+    return extract(unit, resources[unit["table"]], of.references, of.dates, set(resources))
 
 
-def _judged(claims: DataFrame, targets: DataFrame) -> DataFrame:
-    """Claims with the checks that they fail (`FAILED`), and the newest of their days that is not in the future."""
-    joined = claims.join(targets, "key", "left")
-    before = "filter(events, e -> e.edge = 'birth' AND e.last < date_sub(birth, e.days))"
-    after = "filter(events, e -> e.edge = 'death' AND e.first > date_add(death, e.days))"
-    unmet = "CASE WHEN is_target THEN CAST(array() AS ARRAY<STRING>) ELSE array(`check`) END"
-    failed = f"concat({unmet}, coalesce({before}.`check`, array()), coalesce({after}.`check`, array()))"
-    newest = "array_max(filter(events, e -> e.first <= current_date()).first)"
-    return joined.select(*PLACE, F.expr(failed).alias(FAILED), F.expr(newest).alias("newest"))
+def _judged(claims: DataFrame, known: DataFrame) -> DataFrame:
+    """The claims that fail, and the check that each fails: `table`, `PLACE`, `check`."""
+    check = (
+        F.when(F.col("resolves").isNotNull() & F.col("is_target").isNull(), F.col("resolves"))
+        .when(F.expr("last < date_sub(birth, days_before)"), F.col("after_birth"))
+        .when(F.expr("first > date_add(death, days_after)"), F.col("before_death"))
+    )
+    judged = claims.join(known, "key", "left").select("table", *PLACE, check.alias("check"))
+    return judged.where("check IS NOT NULL")
 
 
-def _keys(rows: DataFrame, tree: Node) -> DataFrame:
-    """What a resource can be referred to by, and a patient's first and last day."""
-    name = tree.name
-    keys = f"array(concat('{name}/', id))"
-    if "identifier" in tree.children:
-        token = "concat(coalesce(i.system, ''), '|', i.value)"
-        forms = f"array(concat('{name}?identifier=', {token}), concat('{name}?identifier=', i.value), concat('?identifier=', {token}))"
-        keys = f"concat({keys}, coalesce(flatten(transform(identifier, i -> {forms})), array()))"
-    birth, death = "NULL", "NULL"
-    if name == "Patient":
-        birth = first_day("birthDate") if "birthDate" in tree.children else birth
-        death = last_day("deceasedDateTime") if "deceasedDateTime" in tree.children else death
-    return rows.select(
-        F.expr(f"explode({keys})").alias("key"),
-        F.expr("_version" if name == "Patient" else "CAST(NULL AS STRING)").alias("version"),
-        F.expr(f"CAST({birth} AS DATE)").alias("birth"),
-        F.expr(f"CAST({death} AS DATE)").alias("death"),
-    ).where("key IS NOT NULL")
+def _duplicates(found: DataFrame) -> dict[str, int]:
+    """Keys whose newest version is staged twice, by table: `publish` could not tell which one is to live."""
+    places = found.where("is_id").groupBy("table", "key", "version").agg(F.count("*").alias("rows"))
+    newest = places.groupBy("table", "key").agg(F.max_by("rows", "version").alias("rows")).where("rows > 1")
+    return {row["table"]: row["count"] for row in newest.groupBy("table").count().collect()}
 
 
-def _live(
-    spark: SparkSession, lake: Lake, silo: str, resources: Mapping[str, Node]
-) -> Iterator[tuple[str, DataFrame]]:
-    """The silo's live rows of each type that has any; the log says which, so that no empty table is read."""
-    for name in resources:
-        table = lake.silver(name)
-        if delta.exists(table) and any(part.get(PARTITION) == silo for part in DeltaTable(str(table)).partitions()):
-            yield name, delta.read(spark, table).where(F.col(PARTITION) == silo)
-
-
-def _targets(known: Sequence[DataFrame]) -> DataFrame:
+def _by_key(known: DataFrame) -> DataFrame:
     """Every key once; a patient's dates are those of its newest version."""
-    union = reduce(DataFrame.unionAll, known)
-    keys = union.select("key").distinct()
     newest = [F.max_by(name, "version").alias(name) for name in ("birth", "death")]
-    patients = union.where("version IS NOT NULL").groupBy("key").agg(*newest)
-    return keys.join(patients, "key", "left").withColumn("is_target", F.lit(True))
+    patients = known.where(F.col("table") == "Patient").groupBy("key").agg(*newest)
+    return known.select("key").distinct().join(patients, "key", "left").withColumn("is_target", F.lit(True))
+
+
+def _live(ctx: Context) -> Iterator[DataFrame]:
+    """The targets among the silo's live rows; the log says which tables have any, so that no empty one is read."""
+    schema = from_arrow_schema(TARGETS)
+    for name, tree in ctx.catalog.resources.items():
+        table = ctx.lake.silver(name)
+        if delta.exists(table) and any(
+            part.get(PARTITION) == ctx.scope for part in DeltaTable(str(table)).partitions()
+        ):
+            rows = delta.read(ctx.spark, table).where(F.col(PARTITION) == ctx.scope)
+            made = rows.select(*target_columns(tree), "_version", *PLACE)
+            yield made.mapInArrow(partial(_targets, name=name), schema)
+
+
+def _targets(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield from targets(pa.Table.from_batches([batch]), name).combine_chunks().to_batches()

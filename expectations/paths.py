@@ -37,13 +37,19 @@ def present_sql(tree: Node, path: str) -> str:
     found = []
     for name in names:
         sql, is_list = element_sql(tree, name)
-        found.append(f"coalesce(size({sql}), 0) > 0" if is_list else _has_value(find(tree, name), sql))
+        found.append(_has_some(find(tree, name), sql) if is_list else _has_value(find(tree, name), sql))
     return "(" + " OR ".join(found) + ")"
+
+
+def _has_some(node: Node, sql: str) -> str:
+    """Whether a list has a value in it."""
+    is_text = not node.children and node.type not in ARROW
+    return f"coalesce(exists({sql}, x -> x {'<> ' + repr('') if is_text else 'IS NOT NULL'}), false)"
 
 
 def _has_value(node: Node, sql: str) -> str:
     if node.is_list:
-        return f"coalesce(size({sql}), 0) > 0"
+        return _has_some(node, sql)
     if node.children:
         return "(" + " OR ".join(_has_value(child, f"{sql}.`{child.name}`") for child in node.children.values()) + ")"
     return f"{sql} IS NOT NULL" if node.type in ARROW else f"coalesce({sql} <> '', false)"
@@ -74,21 +80,3 @@ def period_seconds(period: str) -> str:
     exact = f"unix_timestamp(try_cast({end} AS TIMESTAMP)) - unix_timestamp(try_cast({start} AS TIMESTAMP))"
     days = f"86400 * datediff({last_day(end)}, {first_day(start)})"
     return f"CASE WHEN length({start}) > 10 AND length({end}) > 10 THEN {exact} ELSE {days} END"
-
-
-def reference_key(reference: str, target: str) -> str:
-    """What a Reference points at, as a key of the targets: `Type/id`, `Type?identifier=system|value`, or, for a
-    logical reference, `?identifier=system|value`. Null for one within the resource (`#id`) and for a mere display text.
-
-    https://hl7.org/fhir/R4/references.html; a server's address and a version (`/_history/2`) are left out, and a
-    `urn:uuid:` is taken for the id of a `target`.
-    """
-    text = f"{reference}.reference"
-    logical = f"concat('?identifier=', coalesce({reference}.identifier.system, ''), '|', {reference}.identifier.value)"
-    literal_key = f"substring_index(substring_index({text}, '/_history/', 1), '/', -2)"
-    return (
-        f"CASE WHEN {text} IS NULL THEN {logical} WHEN startswith({text}, '#') THEN NULL "
-        f"WHEN contains({text}, '?') THEN regexp_extract({text}, '([A-Za-z]+\\\\?.*)', 1) "
-        f"WHEN startswith({text}, 'urn:uuid:') THEN replace({text}, 'urn:uuid:', '{target}/') "
-        f"ELSE {literal_key} END"
-    )

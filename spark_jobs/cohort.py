@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -60,7 +61,7 @@ def run(ctx: Context) -> StepResult:
         ctx.progress(1, 3, f"{int(is_in.sum())} of {len(flags)} candidates")
         rows = _rows(ctx, cohort, candidates.select(list(KEYS)).filter(pa.array(is_in)))
     ctx.progress(2, 3, "features and outcome")
-    _check_rows(ctx, cohort, rows, int(is_in.sum()))
+    check_rows(cohort_folder(ctx), cohort, rows, int(is_in.sum()))
     rows = _finished(cohort, rows)
     facts = {"cohort": cohort.name, "inputs": pinned, "attrition": steps, **describe(rows.to_pandas(), cohort)}
     stage(ctx, "cohort", rows, facts)
@@ -143,7 +144,7 @@ def _check_index(ctx: Context, index: pd.DataFrame, steps: Sequence[Mapping[str,
 
 
 def _rows(ctx: Context, cohort: Cohort, index: pa.Table) -> pa.Table:
-    """Index, features, outcome and stratum as they meet; `has_*` tells where a row came from, for `_check_rows`.
+    """Index, features, outcome and stratum as they meet; `has_*` tells where a row came from, for `check_rows`.
 
     `cohort_index` is handed to Spark as plain rows, and the three meet here: the cohort is small by now, and planned as
     one query of joins it cost Spark twice as long.
@@ -173,10 +174,13 @@ def _marked(rows: pa.Table, name: str) -> pa.Table:
     return rows.append_column(name, pa.array([True] * rows.num_rows, pa.bool_()))
 
 
-def _check_rows(ctx: Context, cohort: Cohort, rows: pa.Table, expected: int) -> None:
-    """One row of features and one of outcome for each index row, no more, of the declared types."""
+def check_rows(folder: Path, cohort: Cohort, rows: pa.Table, expected: int) -> None:
+    """One row of features and one of outcome for each of the `expected` index rows, no more, of the declared types.
+
+    Raises CatalogError, which names the SQL file in `folder`.
+    """
     for name, marker in (("features.sql", "has_features"), ("outcome.sql", "has_outcome")):
-        path = cohort_folder(ctx) / name
+        path = folder / name
         lost = rows.filter(pc.is_null(rows[marker])).num_rows
         strange = rows.filter(pc.is_null(rows["has_index"])).num_rows
         if lost or strange or rows.num_rows != expected:
@@ -188,10 +192,10 @@ def _check_rows(ctx: Context, cohort: Cohort, rows: pa.Table, expected: int) -> 
     for name, feature in cohort.features.items():
         if not ARROW_TYPES[feature.type](rows.schema.field(name).type):
             found = rows.schema.field(name).type
-            raise CatalogError(f"{cohort_folder(ctx)}/features.sql: {name} is a {found}, declared as a {feature.type}")
+            raise CatalogError(f"{folder}/features.sql: {name} is a {found}, declared as a {feature.type}")
     if not pa.types.is_boolean(rows.schema.field("outcome").type) or rows["outcome"].null_count:
         raise CatalogError(
-            f"{cohort_folder(ctx)}/outcome.sql: outcome must be true or false, found "
+            f"{folder}/outcome.sql: outcome must be true or false, found "
             f"{rows['outcome'].null_count} nulls in a {rows.schema.field('outcome').type}",
             "Exclude those whose outcome cannot be known, with a criterion of their own.",
         )

@@ -9,7 +9,7 @@ from functools import reduce
 from typing import Any
 
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -49,6 +49,10 @@ def _rows(ctx: Context, feed: str, parts: Iterable[BronzePart]) -> DataFrame:
             F.when(F.col(f"r.`{name}`").isNull(), F.lit(f"required column: {name} is empty"))
             for name in declared.required
         ]
+        required += [
+            F.when(~F.col(f"r.`{name}`").isin(codes), F.lit(f"value set: {name} has another value"))
+            for name, codes in declared.value_sets.items()
+        ]
         corrupt = F.when(F.col("r._corrupt").isNotNull(), F.lit(f"fields: the record does not have {len(found)} of them"))
         modified = F.date_format("file_modified_at", "yyyy-MM-dd'T'HH:mm:ss")
         version = F.concat_ws("|", F.lit("|"), modified, "file_hash", F.lpad(F.col("offset").cast("string"), 15, "0"))
@@ -86,6 +90,7 @@ def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[Data
     new = {feed: [p for p in batch.parts if p.feed == feed] for feed in feeds}
     main = _newest(_good(_rows(ctx, mapping.feed, of_feed[mapping.feed])), feeds[mapping.feed].key)
     identity = F.expr(mapping.id).alias("_id")
+    is_all = len(new[mapping.feed]) == len(of_feed[mapping.feed])
     touched = [_good(_rows(ctx, mapping.feed, new[mapping.feed])).select(identity)] if new[mapping.feed] else []
     versions, counts, orphans = [F.col("_version")], [], []
     joined = main
@@ -96,7 +101,7 @@ def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[Data
             continue
         lines = _newest(_good(_rows(ctx, child.feed, of_feed[child.feed])), feeds[child.feed].key).where(child.where)
         ordered = F.struct(*(F.col(c) for c in child.order), F.struct(*columns).alias("line"))
-        grouped = lines.groupBy(F.col(child.on).alias("_on")).agg(
+        grouped = lines.groupBy(F.col(child.column).alias("_on")).agg(
             F.transform(F.array_sort(F.collect_list(ordered)), lambda x: x["line"]).alias(name),
             F.max("_version").alias(f"_version_{name}"),
             F.count("*").alias(f"_count_{name}"),
@@ -107,16 +112,19 @@ def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[Data
         if new[child.feed]:
             fresh = _good(_rows(ctx, child.feed, new[child.feed])).where(child.where)
             parents = main.select(F.expr(child.key).alias("_key"), identity)
-            touched.append(parents.join(fresh, parents["_key"] == fresh[child.on], "left_semi").select("_id"))
+            if not is_all:
+                touched.append(parents.join(fresh, parents["_key"] == fresh[child.column], "left_semi").select("_id"))
             if child.is_owned:
-                orphan = fresh.join(parents, fresh[child.on] == parents["_key"], "left_anti")
-                reason = F.array(F.lit(f"{child.feed} resolves: no {mapping.feed} has its {child.on}"))
+                orphan = fresh.join(parents, fresh[child.column] == parents["_key"], "left_anti")
+                reason = F.array(F.lit(f"{child.feed} resolves: no {mapping.feed} has its {child.column}"))
                 orphans.append(orphan.select(*PLACE, F.lit(child.feed).alias("feed"), reason.alias("_reasons")))
     # The version grows with what is known of a resource: its newest part, then how many parts there are.
     count = F.lpad(reduce(Column.__add__, counts, F.lit(0)).cast("string"), 12, "0")
     version = F.concat_ws("|", F.greatest(*versions) if len(versions) > 1 else versions[0], count)
-    ids = reduce(DataFrame.union, touched).distinct()
-    joined = joined.withColumn("_version", version).join(ids, F.expr(mapping.id) == ids["_id"], "left_semi")
+    joined = joined.withColumn("_version", version)
+    if not is_all:
+        ids = reduce(DataFrame.union, touched).distinct()
+        joined = joined.join(ids, F.expr(mapping.id) == ids["_id"], "left_semi")
     return joined, orphans
 
 
@@ -161,12 +169,18 @@ def _standardise(ctx: Context, mapping: Mapping, batch: Pending) -> dict[str, An
     return {"parts": staged, "rejects": [bad, *orphans], "name": mapping.name}
 
 
-def _reject_frames(ctx: Context, batch: Pending) -> list[DataFrame]:
+def _reject_frames(ctx: Context, batch: Pending, complete: set[str]) -> list[DataFrame]:
+    """The rejected records of each feed but those that are `complete`, all of whose records became rows."""
     frames = []
-    for feed in sorted({part.feed for part in batch.parts}):
+    for feed in sorted({part.feed for part in batch.parts} - complete):
         rows = _rows(ctx, feed, [part for part in batch.parts if part.feed == feed]).where("size(_reasons) > 0")
         frames.append(rows.select(*PLACE, F.lit(feed).alias("feed"), "_reasons"))
     return frames
+
+
+def _rejected(row: Row) -> dict[str, Any]:
+    place = {"file": row["_file"], "file_hash": row["_file_hash"], "offset": row["_offset"], "id": None}
+    return {**place, "feed": row["feed"], "reasons": row["_reasons"], "resource_type": ""}
 
 
 def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
@@ -188,12 +202,18 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
 
     with ThreadPoolExecutor(THREADS) as pool:
         results = list(pool.map(one, mappings))
-    frames = [*_reject_frames(ctx, batch), *(frame for result in results for frame in result["rejects"])]
-    rejected = [
-        {"file": row["_file"], "file_hash": row["_file_hash"], "offset": row["_offset"], "id": None}
-        | {"feed": row["feed"], "reasons": row["_reasons"], "resource_type": ""}
-        for row in reduce(DataFrame.unionByName, frames).collect()
-    ]
+    by_feed = batch.feeds()
+    complete = {
+        mapping.feed
+        for mapping, result in zip(mappings, results, strict=True)
+        if sum(part.rows for part in result["parts"]) == by_feed.get(mapping.feed) and not mapping.children
+    }
+    frames = [*_reject_frames(ctx, batch, complete)]
+    for mapping, result in zip(mappings, results, strict=True):
+        frames += [] if mapping.feed in complete else result["rejects"]
+    rejected = []
+    if frames:
+        rejected = [_rejected(row) for row in reduce(DataFrame.unionByName, frames).collect()]
     staged: dict[str, delta.Staged] = {}
     for mapping, result in zip(mappings, results, strict=True):
         table = staged.setdefault(mapping.resource, delta.Staged(mapping.resource, [], 0))

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,10 +77,14 @@ def run_chain(services: Services, api: Api, asked: argparse.Namespace, started: 
 
 def serve(services: Services, address: str, password: str) -> int:
     """Keep all open until interrupted."""
-    console.print(f"Airflow: {address}  user {USER}, password {password}  (Ctrl-C stops it)", markup=False)
-    while True:
-        services.check()
-        time.sleep(1)
+    console.print(
+        f"Airflow: {address}  user {USER}, password {password}  (Ctrl-C stops it)", markup=False, soft_wrap=True
+    )
+    with suppress(KeyboardInterrupt):
+        while True:
+            services.check()
+            time.sleep(1)
+    return 0
 
 
 def main() -> int:
@@ -112,8 +116,8 @@ def _interrupt(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for interruption in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(interruption, _interrupt)
     try:
         sys.exit(main())
     except CohortlakeError as error:

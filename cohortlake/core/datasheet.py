@@ -22,6 +22,10 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
+def _sentence(text: str) -> str:
+    return f"{text.strip().rstrip('.')}."
+
+
 def _counts(label: str, groups: Mapping[str, Facts]) -> str:
     rows = [
         (name, found["rows"], found["persons"], found["events"], _share(found["events"], found["rows"]))
@@ -109,18 +113,21 @@ def _synthetic(found: Facts) -> str:
 def datasheet(cohort: Cohort, facts: Facts) -> str:
     """The datasheet of a release, in Markdown; `facts` are those of its `release.json`."""
     inputs = facts["inputs"]
-    by_stratum = {f"{found['split']}, {found['stratum']}": found for found in facts["by_split_and_stratum"]}
+    by_split = {split: facts["by_split"][split] for split in SPLITS if split in facts["by_split"]}
+    in_order = sorted(facts["by_split_and_stratum"], key=lambda found: SPLITS.index(found["split"]))
+    by_stratum = {f"{found['split']}, {found['stratum']}": found for found in in_order}
     limits = "\n".join(f"* {limit}" for limit in cohort.limits)
-    empty = [split for split in SPLITS if split not in facts["by_split"]]
+    empty = [split for split in SPLITS if split not in by_split]
     parts = [
         f"# {cohort.title}",
         f"Training set `{cohort.name}`, version `{facts['version']}`.",
         "## Motivation",
         cohort.description.strip(),
         "## Composition",
-        f"A row is a person at an index date: {cohort.index_date}. A person may have several. The outcome: "
-        f"{cohort.outcome}, within {cohort.outcome_window_days} days. Counts are of real rows.",
-        _counts("split", {"all": facts["counts"], **facts["by_split"]}),
+        "A row is a person at an index date; a person may have several. The counts are of real rows.",
+        f"Index date: {_sentence(cohort.index_date)}",
+        f"Outcome (a window of {cohort.outcome_window_days} days): {_sentence(cohort.outcome)}",
+        _counts("split", {"all": facts["counts"]} | by_split),
         *([f"No row fell into: {', '.join(empty)}."] if empty else []),
         _counts("silo", facts["by_silo"]),
         _counts("split, stratum", by_stratum),
@@ -142,8 +149,8 @@ def datasheet(cohort: Cohort, facts: Facts) -> str:
         "`patient_key`; someone whom two silos know under two keys counts as two, and may be in two splits.",
         "## Uses",
         cohort.intended_use.strip(),
-        "Not for, and to be borne in mind:",
-        limits or "* Nothing was declared.",
+        "Limits:",
+        limits,
         "## Distribution",
         "For use inside the lake's research zone, under the terms of the silos' protocols. Synthetic rows are made "
         "with SDV, which is under the Business Source License 1.1: free to use, not to be sold as a service that makes "

@@ -86,7 +86,7 @@ def find_release(lake: Lake, cohort: str, version: str | None = None) -> Release
         return read_release(lake.releases(cohort) / version)
     releases = list_releases(lake, cohort)
     if not releases:
-        raise UsageError(f"{cohort} has no release in {lake.root}", f"Run `cohortlake run` with the cohort {cohort}.")
+        raise UsageError(f"{cohort} has no release in {lake.root}", "`cohortlake run` makes one.")
     return releases[-1]
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cohortlake.report.records import DONE, FAILED, MISSING, Run, StepRecord
+from cohortlake.report.records import DONE, FAILED, MISSING, StepRecord
+from cohortlake.report.report import Report
 from cohortlake.report.silos import Silo
 from cohortlake.report.training import Training
 from cohortlake.report.words import count, plural, short_count, size
@@ -58,10 +59,12 @@ class Flow:
     told: str
 
 
-def make_flow(run: Run, silos: Sequence[Silo], tables: dict[str, int], cohorts: Sequence[Training]) -> Flow:
-    """The flow of a run. `tables` are the rows that this run published, by gold table."""
+def make_flow(report: Report) -> Flow:
+    """The flow of a run."""
+    silos, cohorts, tables = report.silos, report.cohorts, report.published_tables
     lanes = max(len(silos), len(cohorts), 1)
-    gold = _gold(run, tables, (lanes - 1) / 2)
+    gold = _gold(report, (lanes - 1) / 2)
+    from_gold = sum(table.quarantined for table in report.tables)
     cards, ribbons = [gold], []
     for index, silo in enumerate(silos):
         source, bronze, silver = _silo(silo, index + (lanes - len(silos)) / 2)
@@ -71,7 +74,7 @@ def make_flow(run: Run, silos: Sequence[Silo], tables: dict[str, int], cohorts: 
         ribbons += [
             Ribbon(source, bronze, silo.records, to_bronze),
             Ribbon(bronze, silver, silo.published + silo.superseded, to_silver),
-            Ribbon(silver, gold, into_gold),
+            Ribbon(silver, gold, into_gold, from_gold if silo is silos[-1] else 0),
         ]
     for index, cohort in enumerate(cohorts):
         drawn, release = _cohort(cohort, index + (lanes - len(cohorts)) / 2)
@@ -98,16 +101,23 @@ def _silo(silo: Silo, lane: float) -> tuple[Card, Card, Card]:
     is_idle = not silo.files_new
     source = Card(0, lane, silo.name, count(silo.files_new), unit, (known,), state=IDLE if is_idle else DONE)
     bronze = Card(1, lane, "bronze", count(silo.landed), "records landed", (), (land,), _state([land], not silo.landed))
-    notes = (f"{short_count(silo.superseded)} superseded",) if silo.superseded else ()
+    notes = (f"{short_count(silo.superseded)} superseded",) if silo.superseded else _live(silo.live, silo.published)
     state = _state(rest, not silo.published)
     silver = Card(2, lane, "silver", count(silo.published), "rows published", notes, rest, state)
     return source, bronze, silver
 
 
-def _gold(run: Run, tables: dict[str, int], lane: float) -> Card:
-    steps = tuple(run.step(kind, "gold") for kind in ("curate", "gate", "publish"))
+def _live(rows: int | None, published: int) -> tuple[str, ...]:
+    """What was live before, where nothing was published."""
+    return (f"{short_count(rows)} live",) if rows and not published else ()
+
+
+def _gold(report: Report, lane: float) -> Card:
+    tables = report.published_tables
+    steps = tuple(report.run.step(kind, "gold") for kind in ("curate", "gate", "publish"))
     unit = f"rows in {plural(len(tables), 'table')}" if tables else "rows published"
-    return Card(3, lane, "gold", count(sum(tables.values())), unit, (), steps, _state(steps, not tables))
+    notes = _live(sum(report.live.gold.values()), len(tables))
+    return Card(3, lane, "gold", count(sum(tables.values())), unit, notes, steps, _state(steps, not tables))
 
 
 def _cohort(cohort: Training, lane: float) -> tuple[Card, Card]:
@@ -116,7 +126,7 @@ def _cohort(cohort: Training, lane: float) -> tuple[Card, Card]:
     state = _state([draw], cohort.is_unchanged)
     drawn = Card(4, lane, cohort.name, count(cohort.counts.rows), "rows", persons, (draw,), state)
     if cohort.is_unchanged:
-        figure, unit, notes = "unchanged", "the last release stands", (cohort.version,)
+        figure, unit, notes = "unchanged", "since release", (cohort.version,)
     else:
         made = (f"{short_count(cohort.synthetic.made)} synthetic",) if cohort.synthetic.made else ()
         figure, unit, notes = count(cohort.released_rows), "rows released", (cohort.version, *made)

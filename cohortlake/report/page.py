@@ -97,7 +97,6 @@ def render(report: Report, page: Path) -> str:
     style, style_hash = _inline("style.css")
     script, script_hash = _inline("page.js")
     run = report.run
-    flow = make_flow(run, report.silos, report.published_tables, report.cohorts)
     template = _environment().get_template("report.html.j2")
     return template.render(
         report=report,
@@ -105,7 +104,7 @@ def render(report: Report, page: Path) -> str:
         status=headline.status(report),
         figures=headline.figures(report),
         attention=headline.attention(report),
-        flow=picture(flow),
+        flow=picture(make_flow(report)),
         commands=commands(report),
         links=_links(run.lake, page, report),
         style=style,

@@ -35,7 +35,12 @@ def test_every_resource_of_hospital_a_is_live(clean):
 
 def test_every_row_of_hospital_b_that_a_mapping_reads_is_live(clean):
     lake, _, _ = clean
-    for name, feed in {"Patient": "patients", "Encounter": "encounters", "Claim": "claims", "Observation": "observations"}.items():
+    for name, feed in {
+        "Patient": "patients",
+        "Encounter": "encounters",
+        "Claim": "claims",
+        "Observation": "observations",
+    }.items():
         found = flow.query(lake, f"phi/silver/{name}", "SELECT count(*) FROM t WHERE silo = 'site_b_csv'")
         assert found == [(len(hospitals.site_b()[feed]) - 1,)], name
 
@@ -43,13 +48,17 @@ def test_every_row_of_hospital_b_that_a_mapping_reads_is_live(clean):
 def test_charges_all_become_items_of_claims(clean):
     lake, _, _ = clean
     charges = sum(",CHARGE," in line for line in hospitals.site_b()["claims_transactions"])
-    assert flow.query(lake, "phi/silver/Claim", "SELECT sum(len(item)) FROM t WHERE silo = 'site_b_csv'") == [(charges,)]
+    assert flow.query(lake, "phi/silver/Claim", "SELECT sum(len(item)) FROM t WHERE silo = 'site_b_csv'") == [
+        (charges,)
+    ]
 
 
 def test_books_balance_and_bronze_holds_every_line_untouched(clean):
     lake, _, found = clean
     assert flow.is_balanced(found)
-    rows = flow.query(lake, "phi/bronze/site_a_fhir_r4", "SELECT payload FROM t WHERE feed = 'Patient' ORDER BY \"offset\"")
+    rows = flow.query(
+        lake, "phi/bronze/site_a_fhir_r4", "SELECT payload FROM t WHERE feed = 'Patient' ORDER BY \"offset\""
+    )
     assert [row[0] for row in rows] == hospitals.site_a()["Patient"]
 
 

@@ -16,13 +16,13 @@ from cohortlake.core.catalog.source import Declaration
 
 
 class Children(Declaration):
-    """Rows of another feed that belong to a row: `on` names its column that holds the row's `key` expression.
+    """Rows of another feed that belong to a row: `column` names that one of its columns that holds the row's `key` expression.
 
     `is_owned` rows are parts of the row and nothing else: one that has no such row is quarantined.
     """
 
     feed: str
-    on: str
+    column: str
     key: str
     where: str = "true"
     order: list[str]
