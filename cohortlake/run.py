@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from cohortlake.plan import Step, make_plan
 
 Progress = Callable[[int, int, str], None]
 DISK_TROUBLE = {
-    "No space left on device": ("the disk is full", "Free space, then run again: what was published is whole and live."),
+    "No space left on device": (
+        "the disk is full",
+        "Free space, then run again: what was published is whole and live.",
+    ),
     "Read-only file system": ("the file system is read-only", "Mount it writable, or give another folder with --lake."),
     "Permission denied": ("permission is denied", "Give this user write permission, or another folder with --lake."),
 }
@@ -200,10 +204,7 @@ def run_plan(
                 continue
             on_step(step, "running", {})
             try:
-                record = execute(
-                    step, place, data.absolute(), declared, run_id, force,
-                    lambda done, total, what, step=step: progress(step, done, total, what),
-                )  # fmt: skip
+                record = execute(step, place, data.absolute(), declared, run_id, force, partial(progress, step))
                 on_step(step, "done", record)
             except Exception as error:
                 failures[step.name] = (step, error)

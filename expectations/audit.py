@@ -89,7 +89,8 @@ def _breaks_sql(value: str, rule: OneOf | Matches | WellFormed) -> str:
         return f"{value} NOT IN ({', '.join(literal(code) for code in rule.codes)})"
     pattern = FHIR_DATES[rule.type] if isinstance(rule, WellFormed) else rule.pattern
     broken = f"NOT {value} RLIKE {literal(pattern)}"
-    return f"({broken} OR try_cast({value} AS DATE) IS NULL)" if isinstance(rule, WellFormed) else broken
+    is_no_day = f"try_cast({value} AS DATE) IS NULL"
+    return f"{value} IS NOT NULL AND ({broken} OR {is_no_day})" if isinstance(rule, WellFormed) else broken
 
 
 def _worst_sql(values: str, rule: object) -> str:
@@ -158,7 +159,7 @@ def fails(item: Audited) -> Column:
         failed = value < 0
     else:
         failed = ~value
-    return F.coalesce(failed, F.lit(False))
+    return F.coalesce(value.isNotNull() & failed, F.lit(False))
 
 
 def failing_rows(frame: DataFrame, held: Collection[Audited], noted: Collection[Audited]) -> DataFrame:

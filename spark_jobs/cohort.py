@@ -28,7 +28,7 @@ from cohortlake.core.catalog.cohort import Splits
 from cohortlake.core.errors import CatalogError, GateFailedError
 from spark_jobs import delta
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.training import KEYS, SQL, cohort_folder, declared_cohort, inputs, stage, unchanged
+from spark_jobs.training import KEYS, SQL, cohort_folder, declared_cohort, inputs, stage, unchanged, unstage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +64,7 @@ def run(ctx: Context) -> StepResult:
     check_rows(cohort_folder(ctx), cohort, rows, int(is_in.sum()))
     rows = _finished(cohort, rows)
     facts = {"cohort": cohort.name, "inputs": pinned, "attrition": steps, **describe(rows.to_pandas(), cohort)}
+    unstage(ctx, "synthetic")  # those there may be were made from other rows
     stage(ctx, "cohort", rows, facts)
     ctx.progress(3, 3, "staged")
     book = Book(f"cohort.{cohort.name}", len(flags), rows.num_rows, deleted=len(flags) - rows.num_rows)

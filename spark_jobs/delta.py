@@ -80,6 +80,11 @@ def version(table: Path) -> int:
     return int(DeltaTable(str(table)).version()) if exists(table) else -1
 
 
+def is_outside_phi(table: Path) -> bool:
+    """Whether a table lies where analysts and modelers look: the last zone in its path is `research`."""
+    return next((part for part in reversed(table.parts) if part in ("phi", "research", "ops")), "") == "research"
+
+
 def create(
     table: Path,
     schema: pa.Schema,
@@ -93,8 +98,7 @@ def create(
 
     Raises CatalogError for a column without a class, or an identifier, there; LakeWriteError where the disk refuses.
     """
-    zone = table.parts[-3:] and next((part for part in table.parts if part in ("phi", "research", "ops")), "")
-    if zone == "research":
+    if is_outside_phi(table):
         classes = privacy or {}
         for name in schema.names:
             if classes.get(name, "identifier") == "identifier":

@@ -105,7 +105,11 @@ def land_file(unit: Unit) -> Unit:
             if len(good.offsets):
                 if writer is None:
                     writer = pq.ParquetWriter(
-                        target, SCHEMA, use_dictionary=REPEATED, write_statistics=["file_hash", "offset"], **delta.COMPRESSION
+                        target,
+                        SCHEMA,
+                        use_dictionary=REPEATED,
+                        write_statistics=["file_hash", "offset"],
+                        **delta.COMPRESSION,
                     )
                 writer.write_table(_columns(unit, header, unit["batch"], unit["landed_at"], good))
                 rows += len(good.offsets)

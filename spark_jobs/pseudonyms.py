@@ -40,7 +40,9 @@ def pseudonym(secret: str) -> Callable[[Column, Column], Column]:
     """The key of a resource of the row's silo, from its type and id; null for no id."""
 
     def key(resource_type: Column, resource_id: Column) -> Column:
-        whole = F.concat(F.lit(secret), F.lit("|"), F.col(PARTITION), F.lit("|"), resource_type, F.lit("|"), resource_id)
+        whole = F.concat(
+            F.lit(secret), F.lit("|"), F.col(PARTITION), F.lit("|"), resource_type, F.lit("|"), resource_id
+        )
         return F.substring(F.sha2(whole, 256), 1, HEX_DIGITS)
 
     return key

@@ -59,7 +59,9 @@ def _is_plain(ctx: Context, staged: delta.Staged, folder: Path) -> bool:
     if _failed(folder, staged.table):
         return False
     table = ctx.lake.silver(staged.table)
-    ids = pa.concat_tables([pq.read_table(table / part.path, columns=["id"], partitioning=None) for part in staged.parts])
+    ids = pa.concat_tables(
+        [pq.read_table(table / part.path, columns=["id"], partitioning=None) for part in staged.parts]
+    )
     if pc.count_distinct(ids["id"]).as_py() < staged.rows:
         return False
     if not _has_rows(table, ctx.scope):

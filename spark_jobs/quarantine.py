@@ -91,7 +91,7 @@ def _file_names(lake: Lake, silo: str) -> dict[str, str]:
 def raw_record(lake: Lake, row: Mapping[str, Any]) -> str | Path:
     """A held record as it came, or the copy of a file that was held whole; bytes that are not text as Python shows them."""
     if row["offset"] == WHOLE_FILE:
-        return lake.quarantined_files / row["file_hash"]
+        return lake.quarantined_files / str(row["file_hash"])
     kept = delta.rows(lake.quarantine, ["payload"], [("quarantine_id", "=", row["quarantine_id"])])
     payload = kept["payload"][0].as_py() if kept is not None and kept.num_rows else None
     if payload is not None:

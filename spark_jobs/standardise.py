@@ -153,4 +153,3 @@ def run(ctx: Context) -> StepResult:
     content = {**key, "feeds": batch.feeds(), "replayed": batch.replayed, "facts": facts}
     delta.write_json(folder / BATCH_FILE, {**content, "books": [vars(book) for book in books]})
     return StepResult(books, json.loads(json.dumps(facts)))
-

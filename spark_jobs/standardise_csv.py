@@ -53,7 +53,9 @@ def _rows(ctx: Context, feed: str, parts: Iterable[BronzePart]) -> DataFrame:
             F.when(~F.col(f"r.`{name}`").isin(codes), F.lit(f"value set: {name} has another value"))
             for name, codes in declared.value_sets.items()
         ]
-        corrupt = F.when(F.col("r._corrupt").isNotNull(), F.lit(f"fields: the record does not have {len(found)} of them"))
+        corrupt = F.when(
+            F.col("r._corrupt").isNotNull(), F.lit(f"fields: the record does not have {len(found)} of them")
+        )
         modified = F.date_format("file_modified_at", "yyyy-MM-dd'T'HH:mm:ss")
         version = F.concat_ws("|", F.lit("|"), modified, "file_hash", F.lpad(F.col("offset").cast("string"), 15, "0"))
         frames.append(
@@ -164,7 +166,9 @@ def _standardise(ctx: Context, mapping: Mapping, batch: Pending) -> dict[str, An
     table = ctx.lake.silver(mapping.resource)
     staged = delta.write_spark_parts(mapped.where(is_good).drop("_file", "_bad"), table, {PARTITION: ctx.scope})
     bad = mapped.where(f"NOT ({is_good})").select(
-        *PLACE, F.lit(mapping.feed).alias("feed"), F.transform("_bad", lambda x: F.concat(F.lit("type: "), x)).alias("_reasons")
+        *PLACE,
+        F.lit(mapping.feed).alias("feed"),
+        F.transform("_bad", lambda x: F.concat(F.lit("type: "), x)).alias("_reasons"),
     )
     return {"parts": staged, "rejects": [bad, *orphans], "name": mapping.name}
 
@@ -261,5 +265,3 @@ def _books(
             not_mapped[feed] = count
             books[feed] = Book(f"bronze.{feed}", count, count - bad[feed], bad[feed])
     return {"books": books, "not_mapped": not_mapped}
-
-

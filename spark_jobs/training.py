@@ -96,6 +96,11 @@ def stage(ctx: Context, name: str, rows: pa.Table, facts: dict[str, Any]) -> Non
     delta.write_json(staging(ctx) / f"_{name}.json", facts)
 
 
+def unstage(ctx: Context, name: str) -> None:
+    """Take back what was staged: the next step finds nothing until it is staged anew."""
+    (staging(ctx) / f"_{name}.json").unlink(missing_ok=True)
+
+
 def staged(ctx: Context, name: str) -> tuple[pa.Table, dict[str, Any]]:
     """The rows and facts of an earlier step. Raises UsageError where it did not run."""
     try:

@@ -45,15 +45,16 @@ class RunMaker:
         self.clock += seconds
         record |= {"status": "failed" if error else "done", "books": books or [], "facts": facts or {}}
         record |= {"ended_at": self._at(), "seconds": seconds} | ({"error": error} if error else {})
-        _write(self.lake.runs / self.run_id / "steps" / f"{name}.json", record)
+        write_json(self.lake.runs / self.run_id / "steps" / f"{name}.json", record)
 
     def end(self, is_ended: bool = True) -> str:
         """Write the run's own record; gives its id."""
         ended = {"ended_at": self._at()} if is_ended else {}
-        _write(self.lake.runs / self.run_id / "run.json", {**self.about, **ended})
+        write_json(self.lake.runs / self.run_id / "run.json", {**self.about, **ended})
         return self.run_id
 
 
-def _write(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")

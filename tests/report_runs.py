@@ -6,7 +6,7 @@ from typing import Any
 
 from cohortlake.core.lake import Lake
 from spark_jobs import quarantine
-from tests.report_records import Record, RunMaker, book
+from tests.report_records import Record, RunMaker, book, write_json
 
 FHIR, CSV, COHORT = "site_a_fhir_r4", "site_b_csv", "type2_diabetes"
 FHIR_ROWS = {
@@ -35,17 +35,20 @@ GOLD_ROWS = {
 }  # fmt: skip
 
 
-def checks(scope: str, failing: dict[str, tuple[str, str, str, int, int]]) -> Record:
-    """A gate's facts: 40 checks that all rows pass, and the failing ones (table, kind, severity, failed, rows)."""
+def checks(scope: str, failing: dict[str, tuple[Any, ...]]) -> Record:
+    """A gate's facts: 40 checks that all rows pass, and the failing ones (table, kind, severity, failed, rows, percent).
+
+    With a seventh value it is a check of a fact, and that is what was found.
+    """
     kinds, severities = ("conformance", "completeness", "plausibility"), ("fail", "quarantine", "warn")
     listed = [
         {"table": "Patient", "name": f"Patient check {n}", "kind": kinds[n % 3], "rows": 144, "failed": 0}
         | {"severity": severities[n % 2 + n % 5 // 4]}
         for n in range(40)
     ]
-    for name, (table, kind, severity, failed, rows) in failing.items():
-        told = {"table": table, "name": name, "kind": kind, "severity": severity}
-        listed.append({**told, "rows": rows, "failed": failed})
+    for name, (table, kind, severity, failed, rows, percent, *found) in failing.items():
+        told = {"table": table, "name": name, "kind": kind, "severity": severity, "rows": rows, "failed": failed}
+        listed.append({**told, "percent": percent} | ({"found": found[0]} if found else {}))
     return {"batch": f"{scope}-000001", "checks": listed}
 
 
@@ -79,8 +82,16 @@ def fhir_silo(run: RunMaker, land_held: int = 0, held: int = 0, gated: int = 0, 
     run.step(f"standardise.{FHIR}", "ingest", 38.2, books, facts | {"unmapped": {}, "not_mapped": {}})
     through = through | {"Observation": through["Observation"] - held}
     failing = {
-        "Observation body weight (29463-7, kg) is possible": ("Observation", "plausibility", "quarantine", gated, 2604),
-        "Encounter.period is ordered": ("Encounter", "plausibility", "warn", 3, 5201),
+        "Observation body weight (29463-7, kg) is possible": (
+            "Observation",
+            "plausibility",
+            "quarantine",
+            gated,
+            40_456,
+            2.381,
+        ),
+        "Encounter.period is ordered": ("Encounter", "plausibility", "warn", 3, 5201, 0.058),
+        f"{FHIR} is fresh": ("delivery", "completeness", "warn", 1, 1, 100.0, 326),
     }
     books = [book(name, rows, held=gated if name == "Observation" else 0) for name, rows in through.items()]
     run.step(f"gate.{FHIR}", "ingest", 41.7, books, checks(FHIR, failing if gated else {}))
@@ -98,15 +109,19 @@ def csv_silo(run: RunMaker, land_held: int = 0, unmapped: Record | None = None, 
     facts = {"batch": f"{CSV}-000001", "unexpected": {}, "unmapped": unmapped or {}, "not_mapped": not_mapped}
     books = [book(name, rows) for name, rows in through.items() if name != "bronze.claims_transactions"]
     run.step(f"standardise.{CSV}", "ingest", 52.9, books, facts)
-    failing = {"Patient.id is unique": ("Patient", "conformance", "fail", 2, 136)} if error else {}
+    failing = {"Patient.id is unique": ("Patient", "conformance", "fail", 2, 136, 1.471)} if error else {}
     resources: dict[str, int] = {}
     for name, rows in through.items():
         if not name.startswith("bronze."):
             kind = name.partition(".")[0]
             resources[kind] = resources.get(kind, 0) + rows
     books = [book(name, rows) for name, rows in resources.items()]
-    run.step(f"gate.{CSV}", "ingest", 30.1, [] if error else books, checks(CSV, failing), error)
-    if not error:
+    judged = checks(CSV, failing)
+    run.step(f"gate.{CSV}", "ingest", 30.1, [] if error else books, {} if error else judged, error)
+    if error:
+        verdict = {"run_id": run.run_id, "status": "failed", "tables": {"Patient": {"checks": judged["checks"]}}}
+        write_json(run.lake.staging("phi", CSV) / "_verdict.json", verdict)
+    else:
         run.step(f"publish.{CSV}", "ingest", 7.8, books, {"batch": f"{CSV}-000001", "released": 0})
 
 

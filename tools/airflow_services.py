@@ -18,9 +18,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import psutil
-import pyspark
 
-from spark_jobs.session import java_environment, settings
+from spark_jobs import connect_server
+from spark_jobs.session import java_environment
 from tools.airflow_home import HOME, LOOPBACK, ServiceError, environment, free_port
 
 
@@ -74,26 +74,15 @@ class Services:
         """Start Spark and Airflow side by side, and wait until both are ready."""
         begun = datetime.now(UTC)
         airflow, remote = [sys.executable, "-m", "airflow"], f"sc://localhost:{self._spark_port}"
-        self._start_spark()
+        # Without an address of its own, Spark asks the resolver for the machine's name.
+        spark = connect_server.command("local[*]", LOOPBACK, self._spark_port)
+        self._start("spark", spark, SPARK_LOCAL_IP=LOOPBACK, **java_environment())
         self._start("scheduler", [sys.executable, "-m", "tools.airflow_scheduler"], SPARK_REMOTE=remote)
         self._start("api-server", [*airflow, "api-server"])
         self._wait("scheduler", lambda: _scheduler_heartbeat(self.port) > begun)
         if with_dag_processor:
             self._start("dag-processor", [*airflow, "dag-processor"])
         self._wait("spark", lambda: _is_listening(self._spark_port))
-
-    def _start_spark(self) -> None:
-        chosen = settings("local[*]") | {
-            "spark.connect.grpc.binding.address": LOOPBACK,
-            "spark.connect.grpc.binding.port": str(self._spark_port),
-            "spark.log.level": "ERROR",
-        }
-        command = [str(Path(pyspark.__file__).parent / "bin/spark-submit")]
-        command += ["--class", "org.apache.spark.sql.connect.service.SparkConnectServer"]
-        for name, value in chosen.items():
-            command += ["--conf", f"{name}={value}"]
-        # Without an address of its own, Spark asks the resolver for the machine's name.
-        self._start("spark", [*command, "spark-internal"], SPARK_LOCAL_IP=LOOPBACK, **java_environment())
 
     def _start(self, name: str, command: list[str], **variables: str) -> None:
         """Start a process in a session of its own, so that a Ctrl-C reaches only us and we stop it in order."""

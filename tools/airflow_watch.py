@@ -135,23 +135,33 @@ class Chain:
     dags: list[str]
     since: datetime
     runs: dict[tuple[str, str], str] = field(default_factory=dict)
-    tasks: list[Task] = field(default_factory=list)
+    _tasks: dict[tuple[str, str], list[Task]] = field(default_factory=dict)
 
     def refresh(self) -> bool:
         """Read states; returns whether all have ended and none is to come."""
-        # Events first: one that is taken up between the two questions shows as a run.
-        queued = self._has_ended() and any(self.api.get(f"/dags/{dag}/assets/queuedEvents") for dag in self.dags)
+        self._read()
+        if not self._has_ended() or any(self.api.get(f"/dags/{dag}/assets/queuedEvents") for dag in self.dags):
+            return False
+        # An event that was taken up between the two questions now shows as a run.
+        self._read()
+        return self._has_ended()
+
+    def _has_ended(self) -> bool:
+        return bool(self.runs) and set(self.runs.values()) <= {"success", "failed"}
+
+    def _read(self) -> None:
+        """Read the runs, and the tasks of those that had not ended when last read."""
+        known = {key for key, state in self.runs.items() if state in ("success", "failed")}
         since = quote(self.since.isoformat())
         found = self.api.pages(f"/dags/~/dagRuns?run_after_gte={since}&order_by=run_after", "dag_runs")
         self.runs = {(run["dag_id"], run["dag_run_id"]): run["state"] for run in found}
-        self.tasks = []
-        for dag, run in self.runs:
+        for dag, run in self.runs.keys() - known:
             path = f"/dags/{dag}/dagRuns/{quote(run)}/taskInstances"
-            self.tasks += _tasks(list(self.api.pages(path, "task_instances")))
-        return self._has_ended() and not queued
+            self._tasks[dag, run] = _tasks(list(self.api.pages(path, "task_instances")))
 
-    def _has_ended(self) -> bool:
-        return bool(self.runs) and all(state in ("success", "failed") for state in self.runs.values())
+    @property
+    def tasks(self) -> list[Task]:
+        return [task for tasks in self._tasks.values() for task in tasks]
 
     @property
     def failures(self) -> list[Task]:

@@ -75,7 +75,8 @@ def fetch() -> None:
 
 # What the six jars ask for besides each other, and pyspark brings already.
 TRANSITIVE = [
-    "org.antlr:antlr4-runtime", "com.fasterxml.jackson.core:jackson-core", "com.fasterxml.jackson.core:jackson-databind",
+    "org.antlr:antlr4-runtime", "com.fasterxml.jackson.core:jackson-core",
+    "com.fasterxml.jackson.core:jackson-databind",
     "com.fasterxml.jackson.core:jackson-annotations", "com.fasterxml.jackson.datatype:jackson-datatype-jdk8",
     "com.fasterxml.jackson.datatype:jackson-datatype-jsr310", "org.apache.hadoop:hadoop-client-api",
     "org.apache.hadoop:hadoop-client-runtime", "org.apache.parquet:parquet-hadoop", "org.apache.parquet:parquet-column",

@@ -6,8 +6,8 @@ HL7's `profiles-types.xml`, `profiles-resources.xml` and the value sets unchange
     python tools/fhir_r4.py hapi-fhir-validation-resources-r4-8.4.0.jar
 
 The output has one line a type. Each element is a row: name, type, max > 1, min, codes of a required binding (or null),
-target resource types of a Reference (or null), name of the choice that it belongs to (or null: a choice's minimum is one of
-its types, not each).
+target resource types of a Reference (or null), name of the choice that it belongs to (or null). The minimum of a choice
+is one of its types, not each.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ DataOption = Annotated[
     Path, typer.Option("--data", envvar="COHORTLAKE_DATA_FOLDER", help="The folder that holds the silos' folders.")
 ]
 CatalogOption = Annotated[
-    Path | None, typer.Option("--catalog", envvar="COHORTLAKE_CATALOG", help="The catalog folder [default: the project's].")
+    Path | None,
+    typer.Option("--catalog", envvar="COHORTLAKE_CATALOG", help="The catalog folder [default: the project's]."),
 ]
 PROJECT = Path(__file__).parent.parent.parent
 LAKE, DATA = Path("lake"), PROJECT / "data"

@@ -42,7 +42,9 @@ def _catalog(folder: Path | None) -> str:
     catalog = load_catalog(folder)
     unsigned = [name for name, silo in catalog.silos.items() if not silo.is_signed]
     if unsigned:
-        raise CohortlakeError(f"not signed off: {', '.join(unsigned)}", "Have the protocols signed, or run with --force.")
+        raise CohortlakeError(
+            f"not signed off: {', '.join(unsigned)}", "Have the protocols signed, or run with --force."
+        )
     return f"{len(catalog.silos)} silos, {len(catalog.tables)} tables, {len(catalog.cohorts)} cohorts declared"
 
 

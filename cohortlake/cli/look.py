@@ -51,7 +51,9 @@ def sql(
     try:
         answer = connection.sql(text)
     except duckdb.Error as error:
-        raise UsageError(str(error).split("\n\n")[0], f"Tables: {', '.join(gold.tables(Lake(lake.absolute())))}.") from error
+        raise UsageError(
+            str(error).split("\n\n")[0], f"Tables: {', '.join(gold.tables(Lake(lake.absolute())))}."
+        ) from error
     if answer is None:
         raise UsageError("that statement gives no rows", "Gold is read-only here; ask with SELECT, FROM or DESCRIBE.")
     _show(connection, answer, fmt, output, rows)
@@ -64,7 +66,12 @@ def _show(connection: Any, answer: Any, fmt: Format, output: Path | None, rows: 
     if fmt is Format.parquet and output is None:
         raise UsageError("Parquet is not for the screen", "Name a file with --output.")
     target = str(output) if output else "/dev/stdout"
-    options = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json", "parquet": "FORMAT parquet", "table": "FORMAT csv, HEADER"}
+    options = {
+        "csv": "FORMAT csv, HEADER",
+        "json": "FORMAT json",
+        "parquet": "FORMAT parquet",
+        "table": "FORMAT csv, HEADER",
+    }
     answer.create_view("answer")
     connection.execute(f"COPY answer TO '{target}' ({options[fmt]})")
 
@@ -73,7 +80,9 @@ def _as_table(answer: Any, limit: int) -> None:
     from rich.table import Table
 
     table = Table(header_style="bold", box=None, pad_edge=False)
-    is_number = [str(kind) in ("BIGINT", "INTEGER", "DOUBLE", "HUGEINT") or "DECIMAL" in str(kind) for kind in answer.types]
+    is_number = [
+        str(kind) in ("BIGINT", "INTEGER", "DOUBLE", "HUGEINT") or "DECIMAL" in str(kind) for kind in answer.types
+    ]
     for name, number in zip(answer.columns, is_number, strict=True):
         table.add_column(name, justify="right" if number else "left")
     found = answer.fetchmany(limit + 1)
@@ -110,7 +119,11 @@ def tables(
         table = Table("table", "rows", "a row is", "title", header_style="bold", box=None, pad_edge=False)
         table.columns[1].justify = "right"
         for known in sorted(set(declared) | set(live)):
-            count = f'{connection.sql(f"SELECT count(*) FROM {known}").fetchone()[0]:,}' if connection and known in live else "–"
+            count = (
+                f"{connection.sql(f'SELECT count(*) FROM {known}').fetchone()[0]:,}"
+                if connection and known in live
+                else "–"
+            )
             about = declared.get(known)
             table.add_row(known, count, about.grain if about else "", about.title if about else "(not in the catalog)")
         out.print(table)

@@ -136,9 +136,13 @@ def _feeds(source: Path | None, fmt: str) -> tuple[str, dict[str, list[str]]]:
         elif fmt == "csv" and ".csv" in path.name:
             columns[feed] = _header(path)
             first = columns[feed][0]
-            lines.append(f"  {feed}:\n    columns: [{', '.join(columns[feed])}]\n    key: [{first}]\n    required: [{first}]")
+            lines.append(
+                f"  {feed}:\n    columns: [{', '.join(columns[feed])}]\n    key: [{first}]\n    required: [{first}]"
+            )
     if not lines:
-        lines = ["  Patient: { required: [name] }" if fmt == "fhir_ndjson" else "  patients: { columns: [Id], key: [Id] }"]
+        lines = [
+            "  Patient: { required: [name] }" if fmt == "fhir_ndjson" else "  patients: { columns: [Id], key: [Id] }"
+        ]
     return "\n".join(lines) + "\n", columns or ({"patients": ["Id"]} if fmt == "csv" else {})
 
 
@@ -146,7 +150,9 @@ def _feeds(source: Path | None, fmt: str) -> tuple[str, dict[str, list[str]]]:
 def silo(
     name: NameArgument,
     fmt: Annotated[str, typer.Option("--format", help="fhir_ndjson or csv.")] = "csv",
-    source: Annotated[Path | None, typer.Option("--from", help="A folder of its files: feeds and columns are read there.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A folder of its files: feeds and columns are read there.")
+    ] = None,
     catalog: CatalogOption = None,
 ) -> None:
     """Scaffold a silo: its protocol, unsigned; for CSV a first mapping; an example.
@@ -167,7 +173,11 @@ def silo(
         hint = "identifier: [{ system: urn:cohortlake:%s:mrn, value: '=%s' }]" % (name, columns[feed][0])  # noqa: UP031
         files["mappings/Patient.yaml"] = MAPPING.format(feed=feed, resource="Patient", id=columns[feed][0], hint=hint)
     _write(folder, files)
-    out.print("Next: fill in silo.yaml, sign it, map the feeds; then `cohortlake plan` and `cohortlake run --only " + name + "`.")
+    out.print(
+        "Next: fill in silo.yaml, sign it, map the feeds; then `cohortlake plan` and `cohortlake run --only "
+        + name
+        + "`."
+    )
 
 
 @commands.command()
@@ -181,7 +191,9 @@ def table(name: NameArgument, catalog: CatalogOption = None) -> None:
     _write(
         _folder(catalog, "tables", name), {"table.yaml": TABLE.format(name=name), "view.json": VIEW.format(name=name)}
     )
-    out.print(f"Next: write the view's columns and their docs; then `cohortlake plan` and `cohortlake run --only gold` for {name}.")
+    out.print(
+        f"Next: write the view's columns and their docs; then `cohortlake plan` and `cohortlake run --only gold` for {name}."
+    )
 
 
 @commands.command()

@@ -96,9 +96,22 @@ def show(quarantine_id: str, lake: LakeOption = LAKE) -> None:
     place = Lake(lake.absolute())
     found = [row for row in _rows(place, None, None, None) if row["quarantine_id"].startswith(quarantine_id)]
     if len(found) != 1:
-        raise UsageError(f"{len(found)} rows have an id that starts with {quarantine_id!r}", "See `cohortlake quarantine list`.")
+        raise UsageError(
+            f"{len(found)} rows have an id that starts with {quarantine_id!r}", "See `cohortlake quarantine list`."
+        )
     row = found[0]
-    for name in ("silo", "feed", "step", "status", "resource_type", "resource_id", "file", "file_hash", "offset", "batch"):
+    for name in (
+        "silo",
+        "feed",
+        "step",
+        "status",
+        "resource_type",
+        "resource_id",
+        "file",
+        "file_hash",
+        "offset",
+        "batch",
+    ):
         out.print(f"[bold]{name:>14}[/]  {row[name] if row[name] is not None else ''}")
     out.print(f"[bold]{'reasons':>14}[/]  " + "\n                ".join(row["reasons"]))
     if row["detail"]:

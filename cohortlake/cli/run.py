@@ -16,7 +16,12 @@ class _Bars:
     """A progress bar a step on a terminal; a line a step elsewhere."""
 
     def __init__(self) -> None:
-        columns = (SpinnerColumn(), TextColumn("{task.description:<34}"), BarColumn(24), TextColumn("{task.fields[what]}"))
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<34}"),
+            BarColumn(24),
+            TextColumn("{task.fields[what]}"),
+        )
         self.progress = Progress(*columns, TimeElapsedColumn(), console=out, disable=not sys.stdout.isatty())
         self.tasks: dict[str, TaskID] = {}
 

@@ -38,7 +38,9 @@ def connect(lake: Lake, sql: str = "") -> Any:
     """A DuckDB connection with a view for each curated table (with `sql`: for those it names). It reads, never writes."""
     names = tables(lake)
     if not names:
-        raise UsageError(f"there are no curated tables in {lake.root}", "Make them with `cohortlake run`, or name a --lake.")
+        raise UsageError(
+            f"there are no curated tables in {lake.root}", "Make them with `cohortlake run`, or name a --lake."
+        )
     connection = delta_connection()
     for name in names:
         if not sql or re.search(rf"\b{re.escape(name)}\b", sql, re.IGNORECASE):

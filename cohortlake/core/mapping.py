@@ -63,9 +63,7 @@ class Compiled:
 class MappingCompiler:
     """Compiles one mapping against its resource's tree. Raises CatalogError naming the element."""
 
-    def __init__(
-        self, mapping: Mapping, tree: Node, maps: dict[str, CodeMap], sql_type: Callable[[Node], str]
-    ) -> None:
+    def __init__(self, mapping: Mapping, tree: Node, maps: dict[str, CodeMap], sql_type: Callable[[Node], str]) -> None:
         self.mapping, self.tree, self.maps, self.sql_type = mapping, tree, maps, sql_type
         self.row = _Scope()
         self.scopes = [self.row]
@@ -148,7 +146,9 @@ class MappingCompiler:
     def _repeated(self, template: dict[str, Any], node: Node, path: str) -> _Value:
         lines = str(template[EACH])
         if lines not in self.mapping.children:
-            raise self._fail(path, f"$each names {lines!r}; the children declared are {', '.join(self.mapping.children)}")
+            raise self._fail(
+                path, f"$each names {lines!r}; the children declared are {', '.join(self.mapping.children)}"
+            )
         scope = _Scope(f"_each{len(self.scopes)}", lines)
         self.scopes.append(scope)
         inner = self._single({k: v for k, v in template.items() if k != EACH}, node, scope, path)
@@ -177,7 +177,9 @@ class MappingCompiler:
         name, _, wanted = target.partition(".")
         wanted = wanted or "code"
         if name not in self.maps or wanted not in ("code", "display", "system"):
-            raise self._fail(path, f"{target!r} is not a map's code, display or system; maps are {', '.join(self.maps)}")
+            raise self._fail(
+                path, f"{target!r} is not a map's code, display or system; maps are {', '.join(self.maps)}"
+            )
         code_map = self.maps[name]
         pairs = {code: getattr(entry, wanted) for code, entry in code_map.codes.items()}
         fallback: str | None = {"code": f"({key})", "display": None, "system": quote(code_map.source)}[wanted]
@@ -192,7 +194,9 @@ class MappingCompiler:
         is_known = f"({key}) IN ({', '.join(quote(code) for code in pairs)})" if pairs else "false"
         is_unknown = f"({key}) IS NOT NULL AND NOT {is_known}"
         unknown = scope.leaf(f"CASE WHEN {is_unknown} THEN ({key}) END")
-        scope.unmapped.append(f"CASE WHEN {unknown} IS NOT NULL THEN named_struct('map', {quote(name)}, 'code', {unknown}) END")
+        scope.unmapped.append(
+            f"CASE WHEN {unknown} IS NOT NULL THEN named_struct('map', {quote(name)}, 'code', {unknown}) END"
+        )
         if not pairs:
             return f"CASE WHEN ({key}) IS NOT NULL THEN {fallback or NULL} END"
         return f"CASE WHEN ({key}) IS NOT NULL THEN CASE ({key}) {branches} ELSE {fallback or NULL} END END"

@@ -9,8 +9,10 @@ from cohortlake.report.records import MISSING
 from cohortlake.report.report import Report
 from cohortlake.report.silos import Silo
 from cohortlake.report.training import Training
-from cohortlake.report.words import count, plural, sentence
+from cohortlake.report.words import count, percent, plural, sentence
 
+# From this share of the records on, rejects are rather a fault of a mapping or a check than of single records.
+MANY = 0.05
 BAD, WARN, GOOD, NOTE = "bad", "warn", "good", "note"
 
 
@@ -56,7 +58,9 @@ def status(report: Report) -> Status:
     if report.is_idle:
         return Status("Nothing new", GOOD, "Every file was known already, so what is live did not change.")
     if report.quarantined:
-        return Status("Done, with rejects", WARN, _what_happened(report))
+        is_much = report.quarantined >= MANY * sum(silo.records for silo in report.silos)
+        word, level = ("Done, many rejects", BAD) if is_much else ("Done, with rejects", WARN)
+        return Status(word, level, _what_happened(report))
     return Status("Done", GOOD, _what_happened(report))
 
 
@@ -88,7 +92,8 @@ def _brought(silos: list[Silo], quarantined: int) -> str:
     told += f"{plural(published, 'row')} went live in silver"
     if older:
         told += f", {count(older)} were older than what is live"
-    return f"{told}, {count(quarantined)} went to quarantine." if quarantined else f"{told}, nothing was rejected."
+    held = f"{count(quarantined)} ({percent(quarantined, records)} of the records) went to quarantine"
+    return f"{told}, {held if quarantined else 'nothing was rejected'}."
 
 
 def _still_live(report: Report) -> str:

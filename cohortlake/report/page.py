@@ -49,6 +49,7 @@ def _environment() -> Environment:
         "interval": draw.interval,
         "histogram": draw.histogram,
         "percent": words.percent,
+        "share": words.share,
         "sentence": words.sentence,
         "MISSING": MISSING,
         "KINDS": checks.KINDS,

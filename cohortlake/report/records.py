@@ -121,8 +121,8 @@ def read_run(lake: Lake, run_id: str) -> Run:
     if not folder.is_dir():
         known = sorted(path.name for path in lake.runs.glob("*") if path.is_dir())
         raise UsageError(f"there is no run {run_id!r} in {lake.root}", f"Runs: {', '.join(known[-5:]) or 'none'}.")
-    about = _json(folder / "run.json")
-    found = [_step(_json(path)) for path in sorted((folder / "steps").glob("*.json"))]
+    about = read_json(folder / "run.json")
+    found = [_step(read_json(path)) for path in sorted((folder / "steps").glob("*.json"))]
     unknown = datetime.datetime.max.replace(tzinfo=datetime.UTC)
     steps = sorted(
         (step for step in found if step),
@@ -143,7 +143,8 @@ def read_run(lake: Lake, run_id: str) -> Run:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A file's JSON object; an empty one where there is no such file, or it holds something else."""
     try:
         return facts.mapping(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):

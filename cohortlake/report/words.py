@@ -29,16 +29,18 @@ def plural(value: int, one: str, many: str = "") -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share that never rounds some to none or most to all: 3 of 100,000 is `< 0.01 %`."""
-    if whole <= 0:
-        return "\u2013"
-    share = 100 * part / whole
-    if 0 < share < 0.01:
+    """A part of a whole in percent, as `share` writes it."""
+    return share(100 * part / whole) if whole > 0 else "\u2013"
+
+
+def share(value: float) -> str:
+    """Percent that never round some to none or most to all: 3 of 100,000 is `< 0.01 %`."""
+    if 0 < value < 0.01:
         return "< 0.01 %"
-    if 99.99 < share < 100:
+    if 99.99 < value < 100:
         return "> 99.99 %"
-    digits = 2 if 0 < share < 1 or 99 < share < 100 else 1
-    return f"{share:.{digits}f} %" if share not in (0, 100) else f"{share:.0f} %"
+    digits = 2 if 0 < value < 1 or 99 < value < 100 else 1
+    return f"{value:.{digits}f} %" if value not in (0, 100) else f"{value:.0f} %"
 
 
 def size(count_of_bytes: int) -> str:

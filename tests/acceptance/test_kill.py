@@ -24,7 +24,7 @@ def deliver(data: Path, number: int) -> None:
     """Put one delivery into the folders: some patients of each hospital, and the last one's patients again."""
     a, b = hospitals.site_a(DELIVERIES, 30), hospitals.site_b(DELIVERIES)
     for name, lines in a.items():
-        hospitals.write(data / "site_a_fhir_r4", f"{name}.{number}.ndjson.gz", lines[number :: DELIVERIES] or lines[:1])
+        hospitals.write(data / "site_a_fhir_r4", f"{name}.{number}.ndjson.gz", lines[number::DELIVERIES] or lines[:1])
     for name, lines in b.items():
         hospitals.write(data / "site_b_csv", f"{name}.{number}.csv.gz", [lines[0], *lines[1 + number :: DELIVERIES]])
 
@@ -82,7 +82,7 @@ def test_killed_runs_end_as_clean_ones(tmp_path, capsys):
             assert flow.content(killed, room) == flow.content(clean, room), f"{room} after delivery {number}"
         assert flow.reasons(killed) == flow.reasons(clean)
         for table in ("phi/bronze/site_a_fhir_r4", "phi/bronze/site_b_csv"):
-            count = "SELECT count(*), count(DISTINCT (file_hash, \"offset\")) FROM t"
+            count = 'SELECT count(*), count(DISTINCT (file_hash, "offset")) FROM t'
             assert flow.query(killed, table, count) == flow.query(clean, table, count)
     with capsys.disabled():
         sys.stdout.write("\n".join(["", f"{len(moments)} kills:", *moments, "tables equal those of clean runs", ""]))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
-SECRETS = {name: "x" for name in ("COHORTLAKE_FERNET_KEY", "COHORTLAKE_JWT_SECRET", "COHORTLAKE_DATABASE_PASSWORD")}
+SECRETS = dict.fromkeys(("COHORTLAKE_FERNET_KEY", "COHORTLAKE_JWT_SECRET", "COHORTLAKE_DATABASE_PASSWORD"), "x")
 COMPOSE = shutil.which("docker-compose")
 
 

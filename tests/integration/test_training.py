@@ -141,6 +141,8 @@ def test_records_after_the_index_change_no_feature(copy: Project) -> None:
     after = copy.rows()
     assert after.drop_columns("outcome").equals(before.drop_columns("outcome"))
     assert all(after["outcome"].to_pylist()), "the records were there to be seen"
+    with pytest.raises(UsageError, match="no staged synthetic rows"):
+        release.run(copy.context())
 
 
 def test_nobody_changes_split_as_data_grow(copy: Project) -> None:

@@ -84,8 +84,9 @@ def test_a_run_with_faults(lake: Lake) -> None:
     assert "standardise: required column 0 5" in held  # an earlier run's
     assert "cohortlake quarantine replay --silo site_a_fhir_r4" in held
     gates = page.said("gates")
-    assert "body weight (29463-7, kg) is possible quarantine plausibility 62 2,604 2.4 %" in gates
+    assert "body weight (29463-7, kg) is possible quarantine plausibility 62 40,456 2.4 %" in gates
     assert "Encounter.period is ordered warn plausibility 3 5,201 0.06 %" in gates
+    assert "site_a_fhir_r4 is fresh warn completeness 1 1 found 326" in gates
     fhir, csv = page.said("silo-site_a_fhir_r4"), page.said("silo-site_b_csv")
     assert "Encounter 5,201 0 1,203 3,998" in fhir
     assert "Observation hasMember[].display 831" in fhir
@@ -103,6 +104,7 @@ def test_a_failed_run(lake: Lake) -> None:
     assert "GateFailedError site_b_csv: 2 rows fail Patient.id is unique" in errors
     assert "Next: See Data Docs for the check" in errors
     assert "NumberFormatException Its message may hold a row's values" in errors
+    assert "Patient.id is unique fail conformance 2 136 1.5 %" in page.said("gates")
     assert "publish · not run" in page.said("silo-site_b_csv")
     assert "✗ gate · publish" in " ".join(reversed(re.findall(r"[✓✗·] \w+", page.said("flow").split("107,190")[-1])))
     assert "→ See Data Docs for the check" in told(lake, "20261123T020000000Z")
@@ -123,6 +125,21 @@ def test_a_second_run_with_nothing_new(lake: Lake) -> None:
     assert "its figures are the release's own" in cohort
     assert "24 synthetic rows" in cohort
     assert "unchanged, release 1.0.0-3fa2c1d9 stands" in told(lake, run_id)
+
+
+def test_many_rejects_are_not_a_footnote(lake: Lake) -> None:
+    run = records.RunMaker(lake)
+    runs.land(run, "silo", {"Observation": 100}, {"Observation": 5})
+    said = page_of(lake, run.end()).said()
+    assert "Done, many rejects" in said
+    assert "5 (5.0 % of the records) went to quarantine" in said
+
+
+def test_a_verdict_of_another_run_is_not_this_one(lake: Lake) -> None:
+    run_id = runs.failed_run(lake)
+    path = lake.staging("phi", runs.CSV) / "_verdict.json"
+    records.write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"run_id": "another"})
+    assert "Patient.id is unique" not in page_of(lake, run_id).said("gates")
 
 
 def test_books_that_do_not_balance_are_told_in_red(lake: Lake) -> None:

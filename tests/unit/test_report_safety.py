@@ -55,7 +55,7 @@ def test_hostile_names_stay_text(lake: Lake) -> None:
     runs.land(run, "silo", {bad: 3}, {}, files_rejected={bad: bad}, empty_files=[bad], files_deferred=[bad])
     facts = {"batch": bad, "unexpected": {bad: {bad: 1}}, "unmapped": {f"{bad}: 1": 2}, "not_mapped": {bad: 1}}
     run.step("standardise.silo", "ingest", 1, [records.book(bad, 3)], facts)
-    run.step("gate.silo", "ingest", 1, facts=runs.checks("silo", {bad: (bad, bad, bad, 1, 3)}))
+    run.step("gate.silo", "ingest", 1, facts=runs.checks("silo", {bad: (bad, bad, bad, 1, 3, 33.3)}))
     run.step("publish.silo", "ingest", 1, error={"class": "UsageError", "message": bad, "hint": bad})
     run.step("cohort.c", "training", 1, facts={"attrition": [{"criterion": bad, "rows": 1}], "missing": {bad: 1}})
     run.step("augment.c", "training", 1, facts=runs.synthetic(3) | {"stratum": bad, "dropped": {bad: 1}})

@@ -131,7 +131,10 @@ def _reason(message: str) -> str:
         path = changed.group(1).strip("/").replace("/[]", "").replace("/", ".") or "the record"
         return f"wrong JSON type: {path} is a {changed.group(3)}, not a {changed.group(2)}"
     message = message.split("JSON parse error: ")[-1].split(" in row ")[0]
-    if message.startswith(("Invalid value", "Missing", "Terminate", "The document", "Unexpected")) or "object" in message:
+    if (
+        message.startswith(("Invalid value", "Missing", "Terminate", "The document", "Unexpected"))
+        or "object" in message
+    ):
         return f"not valid JSON: {message}"
     return "wrong JSON value: " + re.sub(r"[:'\"].*", "", message)
 

@@ -97,7 +97,7 @@ def _frame(position: int, lines: bytes) -> Records:
     if b"\r" in lines:
         lines = lines.replace(b"\r\n", b"\n")
         ends = np.flatnonzero(np.frombuffer(lines, dtype=np.uint8) == 10)
-    starts = np.empty(len(ends) + 1, dtype=np.int32)
+    starts: np.ndarray = np.empty(len(ends) + 1, dtype=np.int32)
     starts[0], starts[1:] = 0, ends + 1
     whole = pa.Array.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(starts), pa.py_buffer(lines)])
     payload = pc.binary_slice(whole, 0, -1)
