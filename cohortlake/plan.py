@@ -16,7 +16,7 @@ SILO_STEPS = ("land", "standardise", "gate", "publish")
 
 @dataclass(frozen=True)
 class Step:
-    """A step: `name` is unique in the plan, `job` is `module:function`, `scope` the silo, zone or cohort it works on."""
+    """A step: `name` is unique in the plan, `job` is `module:function`, `scope` the silo, `gold`, or the cohort."""
 
     name: str
     job: str

@@ -41,7 +41,7 @@ class StepResult:
 
 @dataclass
 class Context:
-    """What a step works with. `scope` is the silo, `gold`, or the cohort; `progress(done, total, what)` draws the bar."""
+    """What a step works with. `scope` is the silo, `gold`, or the cohort; `progress` (done, total, what) tells."""
 
     lake: Lake
     data: Path

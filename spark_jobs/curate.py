@@ -86,7 +86,8 @@ def _stage(ctx: Context, frame: DataFrame, table: Table, folder: Path) -> delta.
     return staged
 
 
-def _staged_frame(ctx: Context, staged: delta.Staged, table: Table) -> DataFrame:
+def staged_frame(ctx: Context, staged: delta.Staged, table: Table) -> DataFrame:
+    """A staged table's rows, with its declared columns."""
     schema = ", ".join(f"`{name}` {column.type}" for name, column in table.columns.items())
     if not staged.parts:
         return ctx.spark.createDataFrame([], schema)
@@ -124,11 +125,11 @@ def run(ctx: Context) -> StepResult:
     for table in ctx.catalog.tables.values():
         if table.is_view:
             empty = staged.setdefault(table.name, delta.Staged(table.name, [], 0))
-            _staged_frame(ctx, empty, table).createOrReplaceTempView(table.name)
+            staged_frame(ctx, empty, table).createOrReplaceTempView(table.name)
     for table in in_order(ctx.catalog.tables):
         sql = (ctx.catalog.folder / "tables" / table.name / "table.sql").read_text(encoding="utf-8")
         staged[table.name] = _stage(ctx, ctx.spark.sql(sql), table, folder)
-        _staged_frame(ctx, staged[table.name], table).createOrReplaceTempView(table.name)
+        staged_frame(ctx, staged[table.name], table).createOrReplaceTempView(table.name)
         done += 1
         ctx.progress(done, total, table.name)
     delta.write_json(folder / BATCH_FILE, {"batch": f"gold-{ctx.run_id}", "made_from": made_from})

@@ -2,7 +2,7 @@
 
 Data files are written first, invisible, under the table's folder (`Part`s; by Spark or by a job's own workers), and
 made visible by one commit to the Delta log, which is atomic: so a batch can be audited before it is published, without
-being written twice, and a run that is killed leaves nothing half-done. Files that no commit names are removed by VACUUM.
+being written twice, and a run that is killed leaves nothing half-done. VACUUM removes files that no commit names.
 Rows that replace live ones go through Spark's MERGE.
 """
 

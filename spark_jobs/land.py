@@ -22,6 +22,7 @@ from deltalake import DeltaTable
 from cohortlake.core.catalog import Silo
 from cohortlake.core.errors import SourceError, UnsignedProtocolError
 from cohortlake.core.lake import Lake
+from cohortlake.core.readers.framing import is_gzip
 from spark_jobs import delta, quarantine
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.land_file import CHANGED, SCHEMA, land_file
@@ -86,7 +87,7 @@ def _units(files: list[Unit], silo: Silo) -> list[Unit]:
     """Tasks for Spark, largest first."""
     units = []
     for file in files:
-        is_zipped = Path(file["path"]).open("rb").read(2) == b"\x1f\x8b"
+        is_zipped = is_gzip(Path(file["path"]))
         size = file["bytes"]
         if silo.format == "csv" or is_zipped or size <= SPLIT:
             units.append({**file, "range": None})
@@ -127,7 +128,7 @@ def check_signed(silo: Silo, force: bool) -> None:
     if not silo.is_signed and not force:
         raise UnsignedProtocolError(
             f"silo {silo.name}: its protocol {silo.protocol.version} is not signed off",
-            f"Have it signed (protocol.signed_off and signed_by in catalog/silos/{silo.name}/silo.yaml), or run with --force.",
+            f"Have it signed: signed_off and signed_by in catalog/silos/{silo.name}/silo.yaml. Or run with --force.",
         )
 
 

@@ -1,8 +1,8 @@
 """Pseudonymous keys: what stands in gold for a resource's id, the same in every table of a lake.
 
-A keyed hash (SHA-256 over the lake's own secret, the silo, the type and the id), so that a key cannot be made from an id
-without the secret; HIPAA's Safe Harbor, 45 CFR 164.514(c), asks that a re-identification code is not derived from what
-it stands for. The secret lies in the phi zone's vault.
+A keyed hash (SHA-256 over the lake's own secret, the silo, the type and the id), so that a key cannot be made from an
+id without the secret. The secret lies in the phi zone's vault. Whether such a code may leave the covered entity is for
+de-identification to decide (45 CFR 164.514(c)).
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _file_names(lake: Lake, silo: str) -> dict[str, str]:
 
 
 def raw_record(lake: Lake, row: Mapping[str, Any]) -> str | Path:
-    """A held record as it came, or the copy of a file that was held whole; bytes that are not text as Python shows them."""
+    """A held record as it came, or the copy of a file that was held whole; bytes that are no text, escaped."""
     if row["offset"] == WHOLE_FILE:
         return lake.quarantined_files / str(row["file_hash"])
     kept = delta.rows(lake.quarantine, ["payload"], [("quarantine_id", "=", row["quarantine_id"])])

@@ -33,7 +33,7 @@ def _header(part: BronzePart) -> str:
 
 
 def _rows(ctx: Context, feed: str, parts: Iterable[BronzePart]) -> DataFrame:
-    """A feed's records as rows: its declared columns as text (empty is null), their place, `_reasons` to reject them."""
+    """A feed's records as rows: the declared columns as text (empty is null), their place, `_reasons` to reject one."""
     declared = ctx.catalog.silos[ctx.scope].feeds[feed]
     columns = [*declared.columns, *(c for c in declared.optional_columns if c not in declared.columns)]
     by_header: dict[str, list[str]] = {}

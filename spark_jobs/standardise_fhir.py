@@ -20,8 +20,10 @@ from spark_jobs.fhir_types import LAKE_FIELDS, PARTITION, UNMAPPED
 from spark_jobs.parallel import Unit
 
 REJECTED = pa.schema(
-    [("file", pa.string()), ("file_hash", pa.string()), ("offset", pa.int64()), ("id", pa.string())]
-    + [("reason", pa.string())]
+    [
+        (name, pa.int64() if name == "offset" else pa.string())
+        for name in ("file", "file_hash", "offset", "id", "reason")
+    ]
 )
 BRONZE_COLUMNS = ["file", "file_hash", "file_modified_at", "offset", "payload"]
 

@@ -36,7 +36,7 @@ GOLD_ROWS = {
 
 
 def checks(scope: str, failing: dict[str, tuple[Any, ...]]) -> Record:
-    """A gate's facts: 40 checks that all rows pass, and the failing ones (table, kind, severity, failed, rows, percent).
+    """A gate's facts: 40 checks that all rows pass, and the failing (table, kind, severity, failed, rows, percent).
 
     With a seventh value it is a check of a fact, and that is what was found.
     """

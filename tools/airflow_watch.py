@@ -140,11 +140,15 @@ class Chain:
     def refresh(self) -> bool:
         """Read states; returns whether all have ended and none is to come."""
         self._read()
-        if not self._has_ended() or any(self.api.get(f"/dags/{dag}/assets/queuedEvents") for dag in self.dags):
+        if not self._has_ended() or any(self._is_triggered(dag) for dag in self.dags):
             return False
         # An event that was taken up between the two questions now shows as a run.
         self._read()
         return self._has_ended()
+
+    def _is_triggered(self, dag: str) -> bool:
+        queued = self.api.get(f"/dags/{dag}/assets/queuedEvents")
+        return bool(queued and queued["total_entries"])
 
     def _has_ended(self) -> bool:
         return bool(self.runs) and set(self.runs.values()) <= {"success", "failed"}

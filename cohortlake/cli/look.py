@@ -37,8 +37,8 @@ def sql(
 
     `cohortlake sql "SELECT silo, count(*) FROM patients GROUP BY ALL"`
 
-    `cohortlake sql "SELECT p.silo, p.gender, avg(value_number) FROM laboratory_results JOIN patients p USING (patient_key)
-    WHERE code = '4548-4' GROUP BY ALL"`
+    `cohortlake sql "SELECT p.silo, p.gender, avg(l.result_value) FROM laboratory_results l
+    JOIN patients p USING (patient_key) WHERE l.laboratory_code = '4548-4' GROUP BY ALL"`
 
     `cohortlake sql "FROM conditions" --format parquet -o conditions.parquet`
     """
@@ -119,11 +119,8 @@ def tables(
         table = Table("table", "rows", "a row is", "title", header_style="bold", box=None, pad_edge=False)
         table.columns[1].justify = "right"
         for known in sorted(set(declared) | set(live)):
-            count = (
-                f"{connection.sql(f'SELECT count(*) FROM {known}').fetchone()[0]:,}"
-                if connection and known in live
-                else "–"
-            )
+            is_live = connection is not None and known in live
+            count = f"{connection.table(known).count('*').fetchone()[0]:,}" if is_live else "–"
             about = declared.get(known)
             table.add_row(known, count, about.grain if about else "", about.title if about else "(not in the catalog)")
         out.print(table)

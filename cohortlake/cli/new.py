@@ -191,9 +191,7 @@ def table(name: NameArgument, catalog: CatalogOption = None) -> None:
     _write(
         _folder(catalog, "tables", name), {"table.yaml": TABLE.format(name=name), "view.json": VIEW.format(name=name)}
     )
-    out.print(
-        f"Next: write the view's columns and their docs; then `cohortlake plan` and `cohortlake run --only gold` for {name}."
-    )
+    out.print(f"Next: write {name}'s columns and their docs; then `cohortlake plan` and `cohortlake run --only gold`.")
 
 
 @commands.command()

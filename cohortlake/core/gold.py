@@ -35,7 +35,7 @@ def delta_connection() -> Any:
 
 
 def connect(lake: Lake, sql: str = "") -> Any:
-    """A DuckDB connection with a view for each curated table (with `sql`: for those it names). It reads, never writes."""
+    """A DuckDB connection with a view for each curated table (with `sql`: for those it names); it only reads."""
     names = tables(lake)
     if not names:
         raise UsageError(
@@ -44,6 +44,6 @@ def connect(lake: Lake, sql: str = "") -> Any:
     connection = delta_connection()
     for name in names:
         if not sql or re.search(rf"\b{re.escape(name)}\b", sql, re.IGNORECASE):
-            path = str(lake.gold(name)).replace("'", "''")
-            connection.execute(f"CREATE VIEW \"{name}\" AS SELECT * FROM delta_scan('{path}')")
+            scan = f"delta_scan('{str(lake.gold(name)).replace(chr(39), chr(39) * 2)}')"
+            connection.execute(f'CREATE VIEW "{name}" AS FROM {scan}')
     return connection

@@ -99,7 +99,7 @@ def _brought(silos: list[Silo], quarantined: int) -> str:
 def _still_live(report: Report) -> str:
     """What a failure leaves as it was."""
     scopes = sentence([f"of {scope}" for scope in dict.fromkeys(step.scope for step in report.run.failed)])
-    return f"The last good version {scopes} stays live." if scopes else ""
+    return f"What was live {scopes} stays as it was." if scopes else ""
 
 
 def figures(report: Report) -> list[Figure]:

@@ -99,7 +99,7 @@ def test_a_run_with_faults(lake: Lake) -> None:
 def test_a_failed_run(lake: Lake) -> None:
     page = page_of(lake, runs.failed_run(lake))
     assert "gate.site_b_csv and cohort.type2_diabetes failed" in page.said()
-    assert "The last good version of site_b_csv and of type2_diabetes stays live" in page.said()
+    assert "What was live of site_b_csv and of type2_diabetes stays as it was" in page.said()
     errors = page.said("errors")
     assert "GateFailedError site_b_csv: 2 rows fail Patient.id is unique" in errors
     assert "Next: See Data Docs for the check" in errors

@@ -16,7 +16,7 @@ from cohortlake.core.catalog.source import Declaration
 
 
 class Children(Declaration):
-    """Rows of another feed that belong to a row: `column` names that one of its columns that holds the row's `key` expression.
+    """Rows of another feed that belong to a row: its `column` holds the value of the row's `key` expression.
 
     `is_owned` rows are parts of the row and nothing else: one that has no such row is quarantined.
     """

@@ -36,11 +36,15 @@ class Records:
     payload: pa.Array
 
 
+def is_gzip(path: Path) -> bool:
+    """Whether a file is gzip, by its first bytes."""
+    with path.open("rb") as probe:
+        return probe.read(2) == b"\x1f\x8b"
+
+
 def open_stream(path: Path) -> BinaryIO:
     """The file's bytes, unzipped if it is gzip by its first bytes, whatever its name."""
-    with path.open("rb") as probe:
-        is_gzip = probe.read(2) == b"\x1f\x8b"
-    return cast("BinaryIO", gzip.open(path, "rb") if is_gzip else path.open("rb"))
+    return cast("BinaryIO", gzip.open(path, "rb") if is_gzip(path) else path.open("rb"))
 
 
 def _read(stream: BinaryIO, size: int) -> bytes:

@@ -1,0 +1,96 @@
+"""The gate of gold: curated tables as staged, against their declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from deltalake import DeltaTable
+
+from cohortlake.core.catalog import Table
+from cohortlake.core.checks import Check, gold_checks
+from expectations.validate import Examiner
+from expectations.verdict import Outcome, Verdict, book, conclude
+from spark_jobs import delta
+from spark_jobs.context import Context, StepResult
+from spark_jobs.curate import staged_frame
+
+THREADS = 2
+# DuckDB's names of the types that a declaration uses.
+TYPES = {"VARCHAR": "STRING", "INTEGER": "INT", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP"}
+
+
+class GoldFacts:
+    """Facts about the staged tables; DuckDB reads the staged files, since the JVM has nothing to add here."""
+
+    def __init__(self, ctx: Context, staged: Mapping[str, delta.Staged]) -> None:
+        self.ctx, self.staged = ctx, staged
+        self._duckdb = duckdb.connect()
+        for name, table in staged.items():
+            if table.parts:
+                files = [str(ctx.lake.gold(name) / part.path) for part in table.parts]
+                self._duckdb.from_parquet(files, hive_partitioning=False).create_view(name)
+
+    def _one(self, sql: str) -> Any:
+        row = self._duckdb.execute(sql).fetchone()
+        return row[0] if row else None
+
+    def of(self, table: Table) -> dict[str, Any]:
+        """The facts that the checks of a table judge, by name."""
+        name, staged = table.name, self.staged[table.name]
+        facts: dict[str, Any] = {f"{name}.rows": staged.rows}
+        live = self.ctx.lake.gold(name)
+        before = DeltaTable(str(live)).count() if delta.exists(live) else 0
+        if before:
+            facts[f"{name}.drop_percent"] = max(0.0, 100 * (1 - staged.rows / before))
+        if not staged.parts:
+            return facts
+        found = {row[0]: row[1] for row in self._duckdb.execute(f'DESCRIBE "{name}"').fetchall()}
+        facts[f"{name}.undeclared_columns"] = len(set(found) - set(table.columns))
+        key = ", ".join(f'"{column}"' for column in table.key)
+        facts[f"{name}.duplicate_keys"] = self._one(f'SELECT count(*) - count(DISTINCT ({key})) FROM "{name}"')  # noqa: S608
+        for column, declared in table.columns.items():
+            kind = found.get(column)
+            facts[f"{name}.{column}.type"] = TYPES.get(str(kind), kind)
+            if declared.references:
+                facts[f"{name}.{column}.unresolved"] = self._unresolved(name, column, declared.references)
+        return facts
+
+    def _unresolved(self, name: str, column: str, references: str) -> int:
+        target, _, of = references.partition(".")
+        if target not in self.staged or not self.staged[target].parts:
+            return int(self._one(f'SELECT count("{column}") FROM "{name}"'))  # noqa: S608
+        condition = f't."{of}" = r."{column}"'
+        sql = f'SELECT count(*) FROM "{name}" r ANTI JOIN "{target}" t ON {condition} WHERE r."{column}" IS NOT NULL'  # noqa: S608
+        return int(self._one(sql))
+
+
+def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, delta.Staged]) -> StepResult:
+    """Gate the staged tables of gold. Raises GateFailedError where a check of severity `fail` failed."""
+    examiner = Examiner(ctx.lake, ctx.run_id, THREADS)
+    facts = GoldFacts(ctx, staged)
+    known = {name: facts.of(ctx.catalog.tables[name]) for name in staged}
+    done = 0
+
+    def one(name: str) -> Verdict:
+        nonlocal done
+        table = ctx.catalog.tables[name]
+        every = gold_checks(table)
+        outcomes = examiner.judge_facts(f"gold.{name}.table", known[name], [check for check in every if check.is_fact])
+        rows: list[tuple[Check, str]] = [(check, check.element) for check in every if not check.is_fact]
+        judged: list[Outcome] = []
+        if staged[name].rows:
+            frame = staged_frame(ctx, staged[name], table).select(*{column for _, column in rows})
+            judged = examiner.judge_rows(f"gold.{name}.rows", frame, rows, staged[name].rows)
+        done += 1
+        ctx.progress(done, len(staged), name)
+        return Verdict(name, staged[name].rows, [*judged, *outcomes])
+
+    ctx.spark  # noqa: B018 (started here, once, before the threads share it)
+    with ThreadPoolExecutor(THREADS) as pool:
+        verdicts = list(pool.map(one, sorted(staged, key=lambda name: -staged[name].rows)))
+    docs = examiner.write_docs()
+    return conclude(ctx, folder, verdicts, [book(verdict, "gold.") for verdict in verdicts], docs, "gold")
