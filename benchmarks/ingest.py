@@ -126,6 +126,11 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
+def share(first: list[Round], later: list[Round]) -> float:
+    """The later runs' wall time as a share of the first's, the median of the rounds."""
+    return statistics.median([b.wall / a.wall for a, b in zip(first, later, strict=True)])
+
+
 def measure(megabytes: int, rounds: int, folder: Path) -> str:
     """Measure, and say it in Markdown."""
     data = folder / "data"
@@ -168,11 +173,10 @@ def measure(megabytes: int, rounds: int, folder: Path) -> str:
             )
         ),
         "",
-        f"* Ours against DuckDB, wall time, round by round: **{spread(ratios)}** times (the mark: at most 2.5).",
+        f"* Ours against DuckDB, wall time, round by round: **{spread(ratios)}** times (mark: 2.5).",
         f"* A second run with nothing new: {spread(wall['again'])} s, "
-        f"{statistics.median([b.wall / a.wall for a, b in zip(mine, again, strict=True)]):.3f} of the first (mark: 0.2).",
-        f"* A run with 1 % new records: {spread(wall['more'])} s, "
-        f"{statistics.median([b.wall / a.wall for a, b in zip(mine, more, strict=True)]):.3f} of the first.",
+        f"{share(mine, again):.3f} of the first (mark: 0.2).",
+        f"* A run with 1 % new records: {spread(wall['more'])} s, {share(mine, more):.3f} of the first.",
         f"* Counted apart: the session starts in {session:.1f} s, a first small lake takes {first:.1f} s.",
     ]
     return "\n".join(lines)

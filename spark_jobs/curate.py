@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from deltalake import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from cohortlake.core.catalog import Catalog, Table
 from cohortlake.core.errors import CatalogError
+from cohortlake.core.gold import delta_connection
 from cohortlake.core.lake import Lake
 from cohortlake.core.views import compile_view
 from spark_jobs import delta
@@ -139,4 +139,6 @@ def run(ctx: Context) -> StepResult:
 
 
 def _live_rows(lake: Lake, resource_type: str) -> int:
-    return int(DeltaTable(str(lake.silver(resource_type))).count())
+    """Live rows; DuckDB knows which a MERGE has deleted, which the log's counts do not tell."""
+    scan = f"delta_scan('{lake.silver(resource_type)}')"
+    return int(delta_connection().sql(f"FROM {scan}").count("*").fetchone()[0])

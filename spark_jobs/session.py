@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -36,6 +37,8 @@ def settings(master: str, memory: str | None = None) -> dict[str, str]:
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
         "spark.ui.enabled": "false",
+        # No table of ours lies there; Spark makes the folder where it stands.
+        "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "cohortlake-warehouse"),
         "spark.ui.showConsoleProgress": "false",
         "spark.python.worker.reuse": "true",
     }

@@ -260,8 +260,10 @@ def _books(
             count = by_feed.get(mapping.feed, 0)
             books[mapping.name] = Book(mapping.name, count, made, bad[mapping.feed])
     mapped = {mapping.feed for mapping in mappings}
+    children = {child.feed for mapping in mappings for child in mapping.children.values()}
     for feed, count in by_feed.items():
         if feed not in mapped:
-            not_mapped[feed] = count
+            if feed not in children:
+                not_mapped[feed] = count
             books[feed] = Book(f"bronze.{feed}", count, count - bad[feed], bad[feed])
     return {"books": books, "not_mapped": not_mapped}

@@ -119,8 +119,9 @@ def tables(
         table = Table("table", "rows", "a row is", "title", header_style="bold", box=None, pad_edge=False)
         table.columns[1].justify = "right"
         for known in sorted(set(declared) | set(live)):
-            is_live = connection is not None and known in live
-            count = f"{connection.table(known).count('*').fetchone()[0]:,}" if is_live else "–"
+            count = "–"
+            if connection is not None and known in live:
+                count = f"{connection.table(known).count('*').fetchone()[0]:,}"
             about = declared.get(known)
             table.add_row(known, count, about.grain if about else "", about.title if about else "(not in the catalog)")
         out.print(table)
