@@ -72,22 +72,27 @@ def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, delta.Staged]) ->
     """Gate the staged tables of gold. Raises GateFailedError where a check of severity `fail` failed."""
     examiner = Examiner(ctx.lake, ctx.run_id, THREADS)
     facts = GoldFacts(ctx, staged)
-    known = {name: facts.of(ctx.catalog.tables[name]) for name in staged}
+    checks = {name: gold_checks(ctx.catalog.tables[name]) for name in staged}
+    # One after the other: the source of facts holds one frame at a time.
+    about = {
+        name: examiner.judge_facts(
+            f"gold.{name}.table", facts.of(ctx.catalog.tables[name]), [check for check in checks[name] if check.is_fact]
+        )
+        for name in staged
+    }
     done = 0
 
     def one(name: str) -> Verdict:
         nonlocal done
         table = ctx.catalog.tables[name]
-        every = gold_checks(table)
-        outcomes = examiner.judge_facts(f"gold.{name}.table", known[name], [check for check in every if check.is_fact])
-        rows: list[tuple[Check, str]] = [(check, check.element) for check in every if not check.is_fact]
+        rows: list[tuple[Check, str]] = [(check, check.element) for check in checks[name] if not check.is_fact]
         judged: list[Outcome] = []
         if staged[name].rows:
             frame = staged_frame(ctx, staged[name], table).select(*{column for _, column in rows})
             judged = examiner.judge_rows(f"gold.{name}.rows", frame, rows, staged[name].rows)
         done += 1
         ctx.progress(done, len(staged), name)
-        return Verdict(name, staged[name].rows, [*judged, *outcomes])
+        return Verdict(name, staged[name].rows, [*judged, *about[name]])
 
     ctx.spark  # noqa: B018 (started here, once, before the threads share it)
     with ThreadPoolExecutor(THREADS) as pool:

@@ -21,7 +21,7 @@ from tools.airflow_home import LOOPBACK, USER, ServiceError
 
 ENDED = {"success": ("✓", "green"), "failed": ("✗", "red"), "upstream_failed": ("·", "dim"), "skipped": ("·", "dim")}
 SIGNS = ENDED | {"up_for_retry": ("↻", "yellow")}
-WORDS = {"upstream_failed": "not run", "skipped": "skipped", "up_for_retry": "failed, will be tried again"}
+WORDS = {"upstream_failed": "not run", "skipped": "skipped", "up_for_retry": "retries"}
 ACTIVE = {"running", "restarting"}
 PAGE = 100
 
