@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from cohortlake.core.catalog import Mapping
+from cohortlake.core.catalog.mapping import Children
 from cohortlake.core.mapping import MappingCompiler
 from cohortlake.core.readers.framing import csv_header
 from spark_jobs import delta
@@ -81,15 +82,22 @@ def _newest(rows: DataFrame, key: list[str]) -> DataFrame:
     return rows.groupBy(*key).agg(newest).select(*key, "r.*")
 
 
-def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[DataFrame, list[DataFrame]]:
+def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[DataFrame | None, list[DataFrame]]:
     """A mapping's rows with their children's as arrays, for all that the batch touches; and the orphans.
 
-    Rows that came earlier take part, so that a child that arrives after its parent (or before) ends in the same place.
+    None where no row has come yet. Rows that came earlier take part, so that a child that arrives after its parent (or
+    before it) ends in the same place.
     """
     feeds = ctx.catalog.silos[ctx.scope].feeds
     everything = [*bronze_parts(ctx.lake, ctx.scope).values(), *(p for p in batch.parts if "/replay/" in p.path)]
     of_feed = {feed: [p for p in everything if p.feed == feed] for feed in feeds}
     new = {feed: [p for p in batch.parts if p.feed == feed] for feed in feeds}
+    if not of_feed[mapping.feed]:
+        owned = [child for child in mapping.children.values() if child.is_owned and new[child.feed]]
+        return None, [
+            _orphans(_good(_rows(ctx, child.feed, new[child.feed])).where(child.where), mapping, child)
+            for child in owned
+        ]
     main = _newest(_good(_rows(ctx, mapping.feed, of_feed[mapping.feed])), feeds[mapping.feed].key)
     identity = F.expr(mapping.id).alias("_id")
     is_all = len(new[mapping.feed]) == len(of_feed[mapping.feed])
@@ -118,8 +126,7 @@ def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[Data
                 touched.append(parents.join(fresh, parents["_key"] == fresh[child.column], "left_semi").select("_id"))
             if child.is_owned:
                 orphan = fresh.join(parents, fresh[child.column] == parents["_key"], "left_anti")
-                reason = F.array(F.lit(f"{child.feed} resolves: no {mapping.feed} has its {child.column}"))
-                orphans.append(orphan.select(*PLACE, F.lit(child.feed).alias("feed"), reason.alias("_reasons")))
+                orphans.append(_orphans(orphan, mapping, child))
     # The version grows with what is known of a resource: its newest part, then how many parts there are.
     count = F.lpad(reduce(Column.__add__, counts, F.lit(0)).cast("string"), 12, "0")
     version = F.concat_ws("|", F.greatest(*versions) if len(versions) > 1 else versions[0], count)
@@ -128,6 +135,12 @@ def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[Data
         ids = reduce(DataFrame.union, touched).distinct()
         joined = joined.join(ids, F.expr(mapping.id) == ids["_id"], "left_semi")
     return joined, orphans
+
+
+def _orphans(rows: DataFrame, mapping: Mapping, child: Children) -> DataFrame:
+    """Owned rows without the row that they are parts of: held until that comes."""
+    reason = F.array(F.lit(f"{child.feed} resolves: no {mapping.feed} has its {child.column}"))
+    return rows.select(*PLACE, F.lit(child.feed).alias("feed"), reason.alias("_reasons"))
 
 
 def _good(rows: DataFrame) -> DataFrame:
@@ -158,6 +171,8 @@ def _standardise(ctx: Context, mapping: Mapping, batch: Pending) -> dict[str, An
     orphans: list[DataFrame] = []
     if mapping.children:
         rows, orphans = _with_children(ctx, mapping, batch)
+        if rows is None:
+            return {"parts": [], "rejects": orphans, "name": mapping.name}
     else:
         rows = _good(_rows(ctx, mapping.feed, parts))
     mapped = _mapped(ctx, mapping, rows)

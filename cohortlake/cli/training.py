@@ -35,11 +35,13 @@ def list_all(lake: LakeOption = LAKE) -> None:
     from rich.table import Table
 
     place = Lake(lake.absolute())
-    table = Table("cohort", "version", "released", "rows", "synthetic", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        "cohort", "version", "released", "real rows", "synthetic rows", header_style="bold", box=None, pad_edge=False
+    )
     for cohort in _cohorts(place):
         for release in list_releases(place, cohort):
-            rows, synthetic = release.facts.get("rows"), release.facts.get("synthetic_rows")
-            table.add_row(cohort, release.version, str(release.facts.get("released_at", "")), str(rows), str(synthetic))
+            real, made = release.facts["counts"]["rows"], release.facts["synthetic"].get("made", 0)
+            table.add_row(cohort, release.version, release.released_at, f"{real:,}", f"{made:,}")
     out.print(table)
 
 
