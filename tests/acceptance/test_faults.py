@@ -74,7 +74,7 @@ def test_ten_faults_are_ten_names_and_the_rest_goes_on(tmp_path):
         "standardise: not a JSON object": 1,
         "standardise: resource type": 1,
         "Condition.id is present": 1,
-        "Procedure.status is one of its codes": 1,
+        "Procedure.status is a known code": 1,
         "land: gzip stream ends early": 1,
         "land: missing column": 1,
         "standardise: fields": 1,

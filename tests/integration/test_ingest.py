@@ -156,7 +156,7 @@ def test_a_replay_takes_a_record_up_again_and_holds_it_again_if_nothing_was_mend
     hospitals.write_site_b(data, {"patients": hospitals.site_b()["patients"]})
     flow.run(lake, data)
     (row,) = flow.held(lake)
-    assert row["reasons"] == ["Encounter.status is one of its codes"]
+    assert row["reasons"] == ["Encounter.status is a known code"]
     assert row["file"] == "Encounter.ndjson"
     assert "no-such-status" in quarantine.raw_record(Lake(lake), row)
     quarantine.set_status(Lake(lake), [row["quarantine_id"]], quarantine.REPLAY)
