@@ -114,7 +114,9 @@ def execute(
             record["status"] = "done"
     except Exception as error:
         clear = _clear(error, lake)
-        record["error"] = {"class": type(clear).__name__, "message": str(clear), "hint": getattr(clear, "hint", "")}
+        # What the JVM says after its message is for the log, not for the record.
+        message = str(clear).split("\n\nJVM stacktrace")[0]
+        record["error"] = {"class": type(clear).__name__, "message": message, "hint": getattr(clear, "hint", "")}
         if clear is error:
             raise
         raise clear from error
