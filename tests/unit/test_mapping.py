@@ -1,0 +1,77 @@
+"""A mapping compiles to SQL, or says which element is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from cohortlake.core.catalog.mapping import CodeMap, Mapping
+from cohortlake.core.catalog.resource import resource_tree
+from cohortlake.core.errors import CatalogError
+from cohortlake.core.mapping import Compiled, MappingCompiler
+from spark_jobs.fhir_types import sql_type
+
+TREE = resource_tree("Patient", ["identifier", "name", "gender", "birthDate", "multipleBirthInteger"])
+GENDER = CodeMap(name="gender", source="urn:x:gender", version="1.0.0", codes={"M": {"code": "male"}})
+
+
+def compiled(**elements) -> Compiled:
+    mapping = Mapping.model_validate(
+        {"name": "Patient", "resource": "Patient", "from": "patients", "id": "Id", "elements": elements}
+    )
+    return MappingCompiler(mapping, TREE, {"gender": GENDER}, sql_type).compile()
+
+
+def row(spark, made: Compiled, **source):
+    """The compiled columns over one source row."""
+    schema = ", ".join(f"{name} STRING" for name in source)
+    frame = spark.createDataFrame([tuple(source.values())], schema)
+    leaves = frame.selectExpr(*(f"{sql} AS `{name}`" for name, sql in made.leaves.items()))
+    return leaves.selectExpr(*(f"{sql} AS `{name}`" for name, sql in made.columns.items())).collect()[0].asDict(True)
+
+
+@pytest.mark.spark
+def test_an_object_whose_expressions_are_null_disappears_with_its_constants(spark):
+    made = compiled(
+        identifier=[{"system": "urn:x", "value": "=SSN"}, {"system": "urn:y", "value": "=MRN"}],
+        name=[{"use": "official", "family": "=LAST", "given": ["=FIRST", "=MIDDLE"]}],
+    )
+    found = row(spark, made, Id="1", SSN=None, MRN="7", LAST=None, FIRST="Ann", MIDDLE=None)
+    assert [(entry["system"], entry["value"]) for entry in found["identifier"]] == [("urn:y", "7")]
+    assert (found["name"][0]["use"], found["name"][0]["family"], found["name"][0]["given"]) == ("official", None, ["Ann"])
+    nothing = row(spark, made, Id="1", SSN=None, MRN=None, LAST=None, FIRST=None, MIDDLE=None)
+    assert nothing["identifier"] is None
+    assert nothing["name"] is None
+
+
+@pytest.mark.spark
+def test_a_code_that_a_map_lacks_is_kept_and_flagged(spark):
+    made = compiled(gender="=GENDER | gender")
+    assert row(spark, made, Id="1", GENDER="M")["gender"] == "male"
+    found = row(spark, made, Id="1", GENDER="X")
+    assert found["gender"] == "X"
+    assert found["_unmapped"] == [{"map": "gender", "code": "X"}]
+    assert row(spark, made, Id="1", GENDER=None)["gender"] is None
+
+
+@pytest.mark.spark
+def test_a_value_of_another_type_is_named_and_not_cast_away(spark):
+    made = compiled(multipleBirthInteger="=TWIN")
+    assert row(spark, made, Id="1", TWIN="2")["multipleBirthInteger"] == 2
+    assert row(spark, made, Id="1", TWIN="two")["_bad"] == ["Patient.multipleBirthInteger is a integer"]
+
+
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        ({"telecom": [{"value": "=PHONE"}]}, "telecom: silver's Patient does not type this element"),
+        ({"name": [{"nickname": "=X"}]}, "name.nickname"),
+        ({"gender": {"code": "=X"}}, "gender: a code takes one value"),
+        ({"gender": ["=X"]}, "gender: this element does not repeat"),
+        ({"gender": "=X | sex"}, "'sex' is not a map's code, display or system; maps are gender"),
+        ({"name": [{"$each": "lines", "family": "=line.X"}]}, "$each names 'lines'"),
+    ],
+)
+def test_a_wrong_template_names_its_element(elements, said):
+    with pytest.raises(CatalogError) as raised:
+        compiled(**elements)
+    assert said in str(raised.value)
