@@ -37,7 +37,11 @@ def test_an_object_whose_expressions_are_null_disappears_with_its_constants(spar
     )
     found = row(spark, made, Id="1", SSN=None, MRN="7", LAST=None, FIRST="Ann", MIDDLE=None)
     assert [(entry["system"], entry["value"]) for entry in found["identifier"]] == [("urn:y", "7")]
-    assert (found["name"][0]["use"], found["name"][0]["family"], found["name"][0]["given"]) == ("official", None, ["Ann"])
+    assert (found["name"][0]["use"], found["name"][0]["family"], found["name"][0]["given"]) == (
+        "official",
+        None,
+        ["Ann"],
+    )
     nothing = row(spark, made, Id="1", SSN=None, MRN=None, LAST=None, FIRST=None, MIDDLE=None)
     assert nothing["identifier"] is None
     assert nothing["name"] is None
