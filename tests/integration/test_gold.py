@@ -35,7 +35,8 @@ def lake(tmp_path_factory) -> Path:
 
 
 IDENTIFIERS = """
-    SELECT id FROM t UNION SELECT unnest(name).family FROM t UNION SELECT unnest(flatten([n.given for n in name])) FROM t
+    SELECT id FROM t UNION SELECT unnest(name).family FROM t
+    UNION SELECT unnest(flatten([n.given for n in name])) FROM t
     UNION SELECT unnest(identifier)."value" FROM t UNION SELECT unnest(telecom)."value" FROM t
     UNION SELECT unnest(flatten([a.line for a in address])) FROM t UNION SELECT unnest(address).postalCode FROM t
     UNION SELECT unnest(address).city FROM t
