@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from cohortlake.core.catalog import Mapping
+from cohortlake.core.catalog import Feed, Mapping
 from cohortlake.core.catalog.mapping import Children
 from cohortlake.core.mapping import MappingCompiler
 from cohortlake.core.readers.framing import csv_header
@@ -36,7 +36,7 @@ def _header(part: BronzePart) -> str:
 def _rows(ctx: Context, feed: str, parts: Iterable[BronzePart]) -> DataFrame:
     """A feed's records as rows: the declared columns as text (empty is null), their place, `_reasons` to reject one."""
     declared = ctx.catalog.silos[ctx.scope].feeds[feed]
-    columns = [*declared.columns, *(c for c in declared.optional_columns if c not in declared.columns)]
+    columns = _columns(declared)
     by_header: dict[str, list[str]] = {}
     for part in parts:
         by_header.setdefault(_header(part), []).append(part.path)
@@ -75,11 +75,15 @@ def _rows(ctx: Context, feed: str, parts: Iterable[BronzePart]) -> DataFrame:
     return reduce(DataFrame.unionByName, frames)
 
 
-def _newest(rows: DataFrame, key: list[str]) -> DataFrame:
-    """The newest row a key."""
-    names = [name for name in rows.columns if name not in key]
+def _newest(rows: DataFrame, feed: Feed) -> DataFrame:
+    """The newest row a key. Frames are not asked for their columns: a Connect server would analyse them each time."""
+    names = [name for name in (*_columns(feed), *PLACE) if name not in feed.key]
     newest = F.max_by(F.struct(*names), F.col("_version")).alias("r")
-    return rows.groupBy(*key).agg(newest).select(*key, "r.*")
+    return rows.groupBy(*feed.key).agg(newest).select(*feed.key, *(F.col(f"r.`{name}`").alias(name) for name in names))
+
+
+def _columns(feed: Feed) -> list[str]:
+    return [*feed.columns, *(name for name in feed.optional_columns if name not in feed.columns)]
 
 
 def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[DataFrame | None, list[DataFrame]]:
@@ -98,18 +102,18 @@ def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[Data
             _orphans(_good(_rows(ctx, child.feed, new[child.feed])).where(child.where), mapping, child)
             for child in owned
         ]
-    main = _newest(_good(_rows(ctx, mapping.feed, of_feed[mapping.feed])), feeds[mapping.feed].key)
+    main = _newest(_good(_rows(ctx, mapping.feed, of_feed[mapping.feed])), feeds[mapping.feed])
     identity = F.expr(mapping.id).alias("_id")
     is_all = len(new[mapping.feed]) == len(of_feed[mapping.feed])
     touched = [_good(_rows(ctx, mapping.feed, new[mapping.feed])).select(identity)] if new[mapping.feed] else []
     versions, counts, orphans = [F.col("_version")], [], []
     joined = main
     for name, child in mapping.children.items():
-        columns = feeds[child.feed].columns
+        columns = _columns(feeds[child.feed])
         if not of_feed[child.feed]:
             joined = joined.withColumn(name, F.lit(None).cast(f"array<struct<{_fields(columns)}>>"))
             continue
-        lines = _newest(_good(_rows(ctx, child.feed, of_feed[child.feed])), feeds[child.feed].key).where(child.where)
+        lines = _newest(_good(_rows(ctx, child.feed, of_feed[child.feed])), feeds[child.feed]).where(child.where)
         ordered = F.struct(*(F.col(c) for c in child.order), F.struct(*columns).alias("line"))
         grouped = lines.groupBy(F.col(child.column).alias("_on")).agg(
             F.transform(F.array_sort(F.collect_list(ordered)), lambda x: x["line"]).alias(name),
@@ -123,9 +127,10 @@ def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[Data
             fresh = _good(_rows(ctx, child.feed, new[child.feed])).where(child.where)
             parents = main.select(F.expr(child.key).alias("_key"), identity)
             if not is_all:
-                touched.append(parents.join(fresh, parents["_key"] == fresh[child.column], "left_semi").select("_id"))
+                keys = fresh.select(F.col(child.column).alias("_key"))
+                touched.append(parents.join(keys, "_key", "left_semi").select("_id"))
             if child.is_owned:
-                orphan = fresh.join(parents, fresh[child.column] == parents["_key"], "left_anti")
+                orphan = fresh.withColumn("_key", F.col(child.column)).join(parents, "_key", "left_anti")
                 orphans.append(_orphans(orphan, mapping, child))
     # The version grows with what is known of a resource: its newest part, then how many parts there are.
     count = F.lpad(reduce(Column.__add__, counts, F.lit(0)).cast("string"), 12, "0")
@@ -133,7 +138,7 @@ def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[Data
     joined = joined.withColumn("_version", version)
     if not is_all:
         ids = reduce(DataFrame.union, touched).distinct()
-        joined = joined.join(ids, F.expr(mapping.id) == ids["_id"], "left_semi")
+        joined = joined.withColumn("_id", F.expr(mapping.id)).join(ids, "_id", "left_semi")
     return joined, orphans
 
 
