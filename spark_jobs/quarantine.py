@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
 from cohortlake.core.lake import Lake, write_error
@@ -96,9 +97,14 @@ def raw_record(lake: Lake, row: Mapping[str, Any]) -> str | Path:
     payload = kept["payload"][0].as_py() if kept is not None and kept.num_rows else None
     if payload is not None:
         return repr(payload)[2:-1]
-    place = [("file_hash", "=", row["file_hash"]), ("offset", "=", row["offset"])]
-    found = delta.rows(lake.bronze(row["silo"]), ["payload"], place)
-    return str(found["payload"][0].as_py()) if found is not None and found.num_rows else "(not in bronze)"
+    bronze = lake.bronze(row["silo"])
+    if not delta.exists(bronze):
+        return "(not in bronze)"
+    # Not by delta-rs' own filter: it takes a column without statistics in the log for one without values.
+    files = ds.dataset(DeltaTable(str(bronze)).file_uris(), format="parquet")
+    place = (ds.field("file_hash") == row["file_hash"]) & (ds.field("offset") == row["offset"])
+    found = files.to_table(columns=["payload"], filter=place)
+    return str(found["payload"][0].as_py()) if found.num_rows else "(not in bronze)"
 
 
 def set_status(lake: Lake, ids: Iterable[str], status: str) -> int:
