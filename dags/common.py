@@ -58,9 +58,7 @@ def log_failure(context: Any) -> None:
     """Say which run and step failed, of what class, and what to do next. No message: it could hold a row's values."""
     error, ti = context.get("exception"), context["ti"]
     step = context.get("step", ti.task_id)
-    hint = (
-        getattr(error, "hint", "") or "Read the traceback above, mend the cause, then clear the task to run it again."
-    )
+    hint = getattr(error, "hint", "") or "Read the traceback above and mend the cause, then clear the task."
     logging.getLogger("cohortlake").error(
         "run=%s step=%s try=%s failed with %s. Next: %s",
         run_id(context),
@@ -194,9 +192,11 @@ def step_tasks(stage: str, **last: Any) -> Any:
     return tasks[-1]
 
 
-def mapped_step_tasks(stage: str, group_id: str) -> TaskGroup:
+def mapped_step_tasks(stage: str, group_id: str) -> TaskGroup | list[Any]:
     """The stage's steps in sequence, mapped over its scopes: each goes its own way, whatever happens to the others."""
     steps = plan_of(stage)
+    if not steps:
+        return []  # a catalog that declares no cohort yet
 
     @task_group(group_id=group_id)
     def one_scope(scope: str) -> None:

@@ -51,7 +51,6 @@ def _configuration(port: int) -> dict[str, dict[str, str]]:
         "api": {"host": LOOPBACK, "port": str(port), "base_url": f"http://{LOOPBACK}:{port}", "workers": "1"},
         # Its components start while the scheduler's process still brings the metadata up to date.
         "database": {"check_migrations": "False"},
-        "logging": {"namespace_levels": "great_expectations=WARNING"},
         "scheduler": {"scheduler_idle_sleep_time": "0.2"},
         "workers": {
             # A worker may miss that its task has ended, and then looks again only after this long (default 5 s).
@@ -75,9 +74,7 @@ def set_up(port: int) -> str:
     chosen["api"]["secret_key"] = earlier.get("api", "secret_key", fallback=secrets.token_hex(32))
     chosen["api_auth"] = {"jwt_secret": earlier.get("api_auth", "jwt_secret", fallback=secrets.token_hex(32))}
     configuration = configparser.ConfigParser(interpolation=None)
-    for section, values in chosen.items():
-        # Airflow expands `%`, which a folder's name may hold.
-        configuration[section] = {name: value.replace("%", "%%") for name, value in values.items()}
+    configuration.read_dict(chosen)
     with path.open("w") as file:
         file.write("# Written by tools/airflow_home.py at each start; the secrets are kept.\n")
         configuration.write(file)

@@ -58,7 +58,8 @@ def prepare_metadata() -> None:
 
 
 def main() -> None:
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for talkative in ("alembic", "great_expectations"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     # A process of its own: it imports the DAG files, which a task must find as they are when it starts.
     preparing = multiprocessing.get_context("fork").Process(target=prepare_metadata)
     preparing.start()
