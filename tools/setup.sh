@@ -3,6 +3,8 @@
 # Needs Python 3.11 or 3.12 and the package registries. Run again, it downloads nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Hospitals' networks often have a certificate authority of their own: trust what the machine trusts, as pip does.
+export UV_SYSTEM_CERTS=1
 
 python=""
 for candidate in "${PYTHON:-}" python3.12 python3.11 python3 python; do
