@@ -121,11 +121,13 @@ def _rule_breaks(ctx: Context, cohort: Cohort, planned: Recipe, stratum: str, sa
     from pyspark.errors import AnalysisException
     from pyspark.sql import functions as F
 
+    # Before any column: with Spark Connect, columns belong to the kind of session that there is.
+    spark = ctx.spark
     rules = [F.coalesce(F.expr(cohort.stratum).cast("string"), F.lit("unknown")) == F.lit(stratum)]
     rules += [F.coalesce(F.expr(constraint), F.lit(True)) for constraint in planned.constraints]
     numbered = sampled.append_column("row_number", pa.array(range(sampled.num_rows), pa.int64()))
     try:
-        checked = ctx.spark.createDataFrame(numbered).select("row_number", *rules).toArrow()
+        checked = spark.createDataFrame(numbered).select("row_number", *rules).toArrow()
     except AnalysisException as error:
         raise CatalogError(f"{recipe_path(ctx)}: {str(error).splitlines()[0]}", "Mend its constraints.") from error
     names = ["outside the stratum", *(f"breaks: {constraint}" for constraint in planned.constraints)]
