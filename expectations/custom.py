@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from typing import Any
 
-from great_expectations.execution_engine import SparkDFExecutionEngine
+import pandas as pd
+from great_expectations.execution_engine import PandasExecutionEngine
 from great_expectations.expectations.expectation import ColumnMapExpectation
 from great_expectations.expectations.metrics.map_metric_provider import (
     ColumnMapMetricProvider,
     column_condition_partial,
 )
-from pyspark.sql import Column
 
 from cohortlake.core.checks import FHIR_DATES
+
+
+def is_fhir_date(text: str, fhir_type: str) -> bool:
+    """Whether a text is a FHIR date, dateTime or instant, and its day exists."""
+    if not re.fullmatch(FHIR_DATES[fhir_type], text):
+        return False
+    try:
+        datetime.date.fromisoformat(text[:10] + "-01-01"[len(text) - 4 :] if len(text) < 10 else text[:10])
+    except ValueError:
+        return False
+    return True
 
 
 class ColumnValuesFhirDate(ColumnMapMetricProvider):
@@ -21,9 +34,10 @@ class ColumnValuesFhirDate(ColumnMapMetricProvider):
     condition_metric_name = "column_values.fhir_date"
     condition_value_keys = ("fhir_type",)
 
-    @column_condition_partial(engine=SparkDFExecutionEngine)
-    def _spark(cls, column: Column, fhir_type: str, **kwargs: Any) -> Column:  # noqa: N805 (Great Expectations' own form)
-        return column.rlike(FHIR_DATES[fhir_type]) & column.try_cast("date").isNotNull()
+    @column_condition_partial(engine=PandasExecutionEngine)
+    def _pandas(cls, column: pd.Series[str], fhir_type: str, **kwargs: Any) -> pd.Series[bool]:  # noqa: N805 (Great Expectations' own form)
+        known = {text: is_fhir_date(text, fhir_type) for text in column.unique()}
+        return column.map(known).astype(bool)
 
 
 class ColumnValuesTrue(ColumnMapMetricProvider):
@@ -31,9 +45,9 @@ class ColumnValuesTrue(ColumnMapMetricProvider):
 
     condition_metric_name = "column_values.true"
 
-    @column_condition_partial(engine=SparkDFExecutionEngine)
-    def _spark(cls, column: Column, **kwargs: Any) -> Column:  # noqa: N805
-        return column
+    @column_condition_partial(engine=PandasExecutionEngine)
+    def _pandas(cls, column: pd.Series[bool], **kwargs: Any) -> pd.Series[bool]:  # noqa: N805
+        return column.astype(bool)
 
 
 class ExpectColumnValuesToBeFhirDates(ColumnMapExpectation):

@@ -1,8 +1,8 @@
 """Checks that FHIR and the protocols do not say: written by hand, a file a resource type, in `extras/`.
 
 ```yaml
-define:                       # SQL over a staged row, by name, for the expressions below
-  _loinc: get(filter(code.coding, c -> c.system = 'http://loinc.org'), 0).code
+define:                       # DuckDB's SQL over a staged row, by name, for the expressions below
+  _loinc: "list_filter(code.coding, lambda c: c.system = 'http://loinc.org')[1].code"
 events:                       # dates of what happened to the patient: after birth, before death, not in the future
   - element: effectiveDateTime
     planned: status = 'planned'          # rows whose date may lie ahead
@@ -121,7 +121,7 @@ def _events(tree: Node, sheet: Sheet) -> Iterator[Check]:
             born, died = InLife("birth", DAYS_BEFORE_BIRTH), InLife("death", event.after_death_days)
             yield Check(table, f"{name} is not before birth", "plausibility", "quarantine", born, path, reason)
             yield Check(table, f"{name} is not long after death", "plausibility", "warn", died, path, reason)
-        days = f"datediff({first_day(element_sql(tree, path)[0])}, current_date())"
+        days = f"date_diff('day', current_date, {first_day(element_sql(tree, path)[0])})"
         sql = f"CASE WHEN coalesce({event.planned}, false) THEN 0 ELSE {days} END"
         soon, column = Within(None, DAYS_AHEAD), f"{path} days ahead"
         yield Check(table, f"{name} is not in the future", "plausibility", "quarantine", soon, column, reason, sql)
@@ -133,7 +133,7 @@ def _values(tree: Node, sheet: Sheet) -> Iterator[Check]:
     for value in sheet.values:
         sql = f"CASE WHEN _loinc = '{value.loinc}' AND _unit = '{value.unit}' THEN _value END"
         if value.in_components:
-            part = f"get(filter(_parts, p -> p.loinc = '{value.loinc}' AND p.unit = '{value.unit}'), 0).value"
+            part = f"list_filter(_parts, lambda p: p.loinc = '{value.loinc}' AND p.unit = '{value.unit}')[1].value"
             sql = f"coalesce({sql}, {part})"
         column = f"{value.name} ({value.loinc}, {value.unit})"
         judged: list[tuple[str, Severity, Bounds]] = [

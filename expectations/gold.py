@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ from deltalake import DeltaTable
 
 from cohortlake.core.catalog import Table
 from cohortlake.core.checks import Check, gold_checks
-from expectations.validate import Examiner
-from expectations.verdict import Outcome, Verdict, book, conclude
+from expectations.examine import Plan, counted, examine, slices
+from expectations.verdict import Verdict, book, conclude
 from spark_jobs import delta
 from spark_jobs.context import Context, StepResult
-from spark_jobs.curate import staged_frame
+from spark_jobs.parallel import Unit, run_units
 
-THREADS = 2
 # DuckDB's names of the types that a declaration uses.
 TYPES = {"VARCHAR": "STRING", "INTEGER": "INT", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP"}
 
@@ -70,32 +69,34 @@ class GoldFacts:
 
 def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, delta.Staged]) -> StepResult:
     """Gate the staged tables of gold. Raises GateFailedError where a check of severity `fail` failed."""
-    examiner = Examiner(ctx.lake, ctx.run_id, THREADS)
     facts = GoldFacts(ctx, staged)
     checks = {name: gold_checks(ctx.catalog.tables[name]) for name in staged}
-    # One after the other: the source of facts holds one frame at a time.
-    about = {
-        name: examiner.judge_facts(
-            f"gold.{name}.table", facts.of(ctx.catalog.tables[name]), [check for check in checks[name] if check.is_fact]
-        )
-        for name in staged
+    rows = {
+        name: tuple((check, check.element) for check in checks[name] if not check.is_fact)
+        for name, table in staged.items()
+        if table.rows
     }
-    done = 0
+    plans = {name: _plan(f"gold.{name}.rows", of) for name, of in rows.items()}
+    units = [unit for name in rows for unit in slices(name, ctx.lake.gold(name), staged[name].parts, None, folder)]
+    units.sort(key=lambda unit: -int(unit["rows"]))
+    found: dict[str, list[Unit]] = {name: [] for name in staged}
+    for unit, result in zip(units, run_units(ctx.spark, units, partial(examine, plans=plans)), strict=True):
+        found[unit["plan"]].append(result)
+    from expectations.validate import Examiner
 
-    def one(name: str) -> Verdict:
-        nonlocal done
-        table = ctx.catalog.tables[name]
-        rows: list[tuple[Check, str]] = [(check, check.element) for check in checks[name] if not check.is_fact]
-        judged: list[Outcome] = []
-        if staged[name].rows:
-            frame = staged_frame(ctx, staged[name], table).select(*{column for _, column in rows})
-            judged = examiner.judge_rows(f"gold.{name}.rows", frame, rows, staged[name].rows)
-        done += 1
-        ctx.progress(done, len(staged), name)
-        return Verdict(name, staged[name].rows, [*judged, *about[name]])
-
-    ctx.spark  # noqa: B018 (started here, once, before the threads share it)
-    with ThreadPoolExecutor(THREADS) as pool:
-        verdicts = list(pool.map(one, sorted(staged, key=lambda name: -staged[name].rows)))
+    examiner = Examiner(ctx.lake, ctx.run_id)
+    verdicts = []
+    for name, table in staged.items():
+        judged = (
+            examiner.judge_rows(f"gold.{name}.rows", rows[name], table.rows, counted(found[name])) if table.rows else []
+        )
+        about = [check for check in checks[name] if check.is_fact]
+        judged += examiner.judge_facts(f"gold.{name}.table", facts.of(ctx.catalog.tables[name]), about)
+        verdicts.append(Verdict(name, table.rows, judged))
     docs = examiner.write_docs()
     return conclude(ctx, folder, verdicts, [book(verdict, "gold.") for verdict in verdicts], docs, "gold")
+
+
+def _plan(suite: str, checks: tuple[tuple[Check, str], ...]) -> Plan:
+    columns = dict.fromkeys(f'"{column}"' for _, column in checks)
+    return Plan(suite, f"SELECT {', '.join(columns)} FROM staged", checks)  # noqa: S608

@@ -1,17 +1,20 @@
 """Checks across tables: references that resolve, and dates within the patient's life, for all staged tables at once.
 
 Every reference of every staged row is a *claim* on a key, and so is every date of a patient's. Claims meet *targets*,
-the keys that are staged or live, in one join: a silo costs one query, not one a reference.
+the keys that are staged or live, in one join: a silo costs one query, not one a reference. Spark's executors write both
+as files; DuckDB joins them, which spills to disk where they are larger than memory.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial, reduce
+from pathlib import Path
+from typing import Any
 
+import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame
@@ -21,11 +24,11 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from cohortlake.core.catalog import Node
 from cohortlake.core.checks import PATIENT_ELEMENTS, Check, InLife, Resolves
 from expectations.audit import FAILED
-from expectations.references import CLAIMS, PLACE, TARGETS, Dated, Reference, extract, target_columns, targets
+from expectations.references import TARGETS, Dated, Reference, extract, target_columns, targets
 from spark_jobs import delta
 from spark_jobs.context import Context
 from spark_jobs.fhir_types import PARTITION
-from spark_jobs.parallel import Unit, run_units
+from spark_jobs.parallel import Unit
 
 
 @dataclass(frozen=True)
@@ -53,101 +56,116 @@ def claimed(checks: Iterable[Check]) -> Claimed:
     return Claimed(tuple(references), tuple(dates))
 
 
-class Links:
-    """The claims of a silo's staged tables, judged. `checks` are by resource type.
-
-    `refused` are the places of staged patients that fail a check of their own: unless such a patient is live, who
-    refers to it refers to nobody. Of other types every staged resource is a target, since a reference to them that
-    does not resolve is only a warning.
-    """
-
-    def __init__(
-        self,
-        ctx: Context,
-        staged: Mapping[str, delta.Staged],
-        checks: Mapping[str, Sequence[Check]],
-        refused: DataFrame | None,
-    ) -> None:
-        self._folder = ctx.lake.staging("phi", ctx.scope) / "links"
-        self._extract(ctx, staged, checks)
-        read = ctx.spark.read
-        claims = read.schema(from_arrow_schema(CLAIMS)).parquet(str(self._folder / "claims"))
-        found = read.schema(from_arrow_schema(TARGETS)).parquet(str(self._folder / "targets"))
-        if refused is not None:
-            places = refused.select(F.lit("Patient").alias("table"), *PLACE)
-            found = found.join(places, ["table", *PLACE], "left_anti").select(*TARGETS.names)
-        self.duplicates = _duplicates(found)
-        known = reduce(DataFrame.unionAll, [found, *_live(ctx)])
-        self._failed = _judged(claims, _by_key(known)).persist()
-        counted = self._failed.groupBy("table", "check").agg(F.count("*").alias("claims")).collect()
-        self.failing = {table: {row["check"] for row in counted if row["table"] == table} for table in staged}
-        days = claims.where(F.col("first") <= F.current_date()).agg(F.max("first").alias("newest")).collect()
-        self.newest: date | None = days[0]["newest"]
-
-    def _extract(self, ctx: Context, staged: Mapping[str, delta.Staged], checks: Mapping[str, Sequence[Check]]) -> None:
-        """Claims and targets of every staged part, as files below the batch's staging."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        work = {name: claimed(checks[name]) for name in staged}
-        units = [
-            {"table": name, "rows": part.rows, "source": str(ctx.lake.silver(name) / part.path)}
-            | {kind: str(self._folder / kind / f"{name}-{number}.parquet") for kind in ("claims", "targets")}
-            for name, table in staged.items()
-            for number, part in enumerate(table.parts)
-        ]
-        units.sort(key=lambda unit: -int(str(unit["rows"])))
-        run_units(ctx.spark, units, partial(_extract, work=work, resources=dict(ctx.catalog.resources)))
-
-    def failures(self, table: str) -> DataFrame:
-        """The rows of a table that failed a check across tables: their `PLACE`, and the checks' names as `FAILED`."""
-        rows = self._failed.where(F.col("table") == table)
-        return rows.groupBy(*PLACE).agg(F.collect_set("check").alias(FAILED))
-
-    def close(self) -> None:
-        """Let go of what is cached and written."""
-        self._failed.unpersist()
-        shutil.rmtree(self._folder, ignore_errors=True)
+def claim_units(ctx: Context, staged: Mapping[str, delta.Staged], folder: Path) -> list[Unit]:
+    """The tasks that write claims and targets of every staged part, as files below `folder`."""
+    return [
+        {"table": name, "rows": part.rows, "source": str(ctx.lake.silver(name) / part.path)}
+        | {kind: str(folder / kind / f"{name}-{number}.parquet") for kind in ("claims", "targets")}
+        for name, table in staged.items()
+        for number, part in enumerate(table.parts)
+    ]
 
 
-def _extract(unit: Unit, work: Mapping[str, Claimed], resources: Mapping[str, Node]) -> Unit:
+def claim(unit: Unit, work: Mapping[str, Claimed], resources: Mapping[str, Node]) -> Unit:
+    """One of these tasks."""
     of = work[unit["table"]]
     return extract(unit, resources[unit["table"]], of.references, of.dates, set(resources))
 
 
-def _judged(claims: DataFrame, known: DataFrame) -> DataFrame:
-    """The claims that fail, and the check that each fails: `table`, `PLACE`, `check`."""
-    check = (
-        F.when(F.col("resolves").isNotNull() & F.col("is_target").isNull(), F.col("resolves"))
-        .when(F.expr("last < date_sub(birth, days_before)"), F.col("after_birth"))
-        .when(F.expr("first > date_add(death, days_after)"), F.col("before_death"))
-    )
-    judged = claims.join(known, "key", "left").select("table", *PLACE, check.alias("check"))
-    return judged.where("check IS NOT NULL")
+class Links:
+    """The claims of a silo's staged tables, judged, once their files are written below `folder`.
+
+    `refused` are files of staged patients that fail a check of their own: unless such a patient is live, who refers to
+    it refers to nobody. Of other types every staged resource is a target, since a reference to them that does not
+    resolve is only a warning. `failing` are the checks that some row of a table fails.
+    """
+
+    def __init__(self, ctx: Context, folder: Path, refused: Sequence[str]) -> None:
+        self._folder = folder
+        self._duckdb = duckdb.connect(config={"temp_directory": str(folder / "spill")})
+        self._duckdb.execute("SET TimeZone = 'UTC'")
+        self._view("claims", f"FROM read_parquet('{folder}/claims/*.parquet')")
+        staged = f"FROM read_parquet('{folder}/targets/*.parquet') t"
+        if refused:
+            same = "t._file_hash = r._file_hash AND t._offset = r._offset"
+            staged += f" ANTI JOIN read_parquet({list(refused)}) r ON t.\"table\" = 'Patient' AND {same}"
+        self._view("found", staged)
+        live = _live(ctx, folder / "live", self._claimed_types())
+        self._view("live", f"FROM read_parquet({live})" if live else "FROM found WHERE false")
+        self.duplicates: dict[str, int] = dict(self._rows(DUPLICATES))
+        self._duckdb.execute(JUDGED)
+        self.failing: dict[str, set[str]] = {}
+        for table, check in self._rows('SELECT DISTINCT "table", "check" FROM judged'):
+            self.failing.setdefault(table, set()).add(check)
+        ((newest,),) = self._rows("SELECT max(first) FROM claims WHERE first <= current_date")
+        self.newest: date | None = newest
+
+    def _view(self, name: str, rows: str) -> None:
+        self._duckdb.execute(f"CREATE VIEW {name} AS {rows}")
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._duckdb.execute(sql).fetchall()
+
+    def _claimed_types(self) -> set[str]:
+        """The types that are referred to: no other live table need be read."""
+        keys = "SELECT DISTINCT regexp_extract(key, '^[A-Za-z]*') FROM claims"
+        return {name for (name,) in self._rows(keys)}
+
+    def failures(self, table: str) -> Path | None:
+        """A file of the rows of a table that failed a check across tables: their place, and the checks as `FAILED`."""
+        if table not in self.failing:
+            return None
+        path = self._folder / f"failures-{table}.parquet"
+        self._duckdb.execute(
+            f'COPY (SELECT _file_hash, _offset, list(DISTINCT "check") AS {FAILED} FROM judged '  # noqa: S608
+            f"WHERE \"table\" = '{table}' GROUP BY ALL) TO '{path}' (FORMAT parquet)"
+        )
+        return path
 
 
-def _duplicates(found: DataFrame) -> dict[str, int]:
-    """Keys whose newest version is staged twice, by table: `publish` could not tell which one is to live."""
-    places = found.where("is_id").groupBy("table", "key", "version").agg(F.count("*").alias("rows"))
-    newest = places.groupBy("table", "key").agg(F.max_by("rows", "version").alias("rows")).where("rows > 1")
-    return {row["table"]: row["count"] for row in newest.groupBy("table").count().collect()}
+# Keys whose newest version is staged twice, by table: `publish` could not tell which one is to live.
+DUPLICATES = """
+WITH places AS (SELECT "table", key, version, count(*) AS staged FROM found WHERE is_id GROUP BY ALL),
+newest AS (SELECT "table", key, arg_max(staged, version) AS staged FROM places GROUP BY ALL)
+SELECT "table", count(*) FROM newest WHERE staged > 1 GROUP BY ALL"""
+
+# The claims that fail, and the check that each fails. A patient's dates are those of its newest version.
+JUDGED = """
+CREATE TABLE judged AS
+WITH known AS (FROM found UNION ALL FROM live),
+patients AS (
+  SELECT key, arg_max_null(birth, version) AS birth, arg_max_null(death, version) AS death
+  FROM known WHERE "table" = 'Patient' GROUP BY key
+),
+keys AS (SELECT DISTINCT key FROM known)
+SELECT * FROM (
+  SELECT claims."table", claims._file_hash, claims._offset, CASE
+    WHEN resolves IS NOT NULL AND keys.key IS NULL THEN resolves
+    WHEN last < birth - days_before THEN after_birth
+    WHEN first > death + days_after THEN before_death END AS "check"
+  FROM claims LEFT JOIN keys ON claims.key = keys.key LEFT JOIN patients ON claims.key = patients.key
+) WHERE "check" IS NOT NULL"""
 
 
-def _by_key(known: DataFrame) -> DataFrame:
-    """Every key once; a patient's dates are those of its newest version."""
-    newest = [F.max_by(name, "version").alias(name) for name in ("birth", "death")]
-    patients = known.where(F.col("table") == "Patient").groupBy("key").agg(*newest)
-    return known.select("key").distinct().join(patients, "key", "left").withColumn("is_target", F.lit(True))
+def _live(ctx: Context, folder: Path, types: set[str]) -> list[str]:
+    """Files of the targets among the silo's live rows; the log says which tables have any."""
+    frames = list(_live_frames(ctx, types))
+    if not frames:
+        return []
+    reduce(DataFrame.unionAll, frames).write.parquet(str(folder))
+    return [f"{folder}/*.parquet"]
 
 
-def _live(ctx: Context) -> Iterator[DataFrame]:
-    """The targets among the silo's live rows; the log says which tables have any, so that no empty one is read."""
+def _live_frames(ctx: Context, types: set[str]) -> Iterator[DataFrame]:
     schema = from_arrow_schema(TARGETS)
     for name, tree in ctx.catalog.resources.items():
         table = ctx.lake.silver(name)
-        if delta.exists(table) and any(
-            part.get(PARTITION) == ctx.scope for part in DeltaTable(str(table)).partitions()
-        ):
+        # A logical reference names no type: it may be to any.
+        if not ({name, ""} & types and delta.exists(table)):
+            continue
+        if any(part.get(PARTITION) == ctx.scope for part in DeltaTable(str(table)).partitions()):
             rows = delta.read(ctx.spark, table).where(F.col(PARTITION) == ctx.scope)
-            made = rows.select(*target_columns(tree), "_version", *PLACE)
+            made = rows.select(*target_columns(tree), "_version", "_file_hash", "_offset")
             yield made.mapInArrow(partial(_targets, name=name), schema)
 
 

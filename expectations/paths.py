@@ -1,4 +1,4 @@
-"""FHIR paths as Spark SQL over a staged row. ANSI mode is on: casts are tried, and an index out of bounds is null."""
+"""FHIR paths as DuckDB's SQL over a staged row. Casts are tried, and an index out of bounds is null."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from spark_jobs.fhir_types import ARROW
 
 def literal(text: str) -> str:
     """A SQL string literal."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "'" + text.replace("'", "''") + "'"
 
 
 def find(tree: Node, path: str) -> Node:
@@ -25,8 +25,13 @@ def element_sql(tree: Node, path: str) -> tuple[str, bool]:
     sql, is_list, node = "", False, tree
     for name in path.split("."):
         node = node.children[name]
-        step = f"{sql}.`{name}`" if sql else f"`{name}`"
-        sql = f"flatten({step})" if is_list and node.is_list else step
+        if not sql:
+            sql = f'"{name}"'
+        elif is_list:
+            sql = f'list_transform({sql}, lambda e: e."{name}")'
+            sql = f"flatten({sql})" if node.is_list else sql
+        else:
+            sql = f'{sql}."{name}"'
         is_list = is_list or node.is_list
     return sql, is_list
 
@@ -44,14 +49,15 @@ def present_sql(tree: Node, path: str) -> str:
 def _has_some(node: Node, sql: str) -> str:
     """Whether a list has a value in it."""
     is_text = not node.children and node.type not in ARROW
-    return f"coalesce(exists({sql}, x -> x {'<> ' + repr('') if is_text else 'IS NOT NULL'}), false)"
+    condition = "v <> ''" if is_text else "v IS NOT NULL"
+    return f"coalesce(len(list_filter({sql}, lambda v: {condition})) > 0, false)"
 
 
 def _has_value(node: Node, sql: str) -> str:
     if node.is_list:
         return _has_some(node, sql)
     if node.children:
-        return "(" + " OR ".join(_has_value(child, f"{sql}.`{child.name}`") for child in node.children.values()) + ")"
+        return "(" + " OR ".join(_has_value(child, f'{sql}."{child.name}"') for child in node.children.values()) + ")"
     return f"{sql} IS NOT NULL" if node.type in ARROW else f"coalesce({sql} <> '', false)"
 
 
@@ -62,7 +68,8 @@ def text_sql(sql: str) -> str:
 
 def first_day(text: str) -> str:
     """The first day that a FHIR date or dateTime may mean: `2021` is 2021-01-01."""
-    return f"try_cast(substr({text}, 1, 10) AS DATE)"
+    padded = f"CASE length({text}) WHEN 4 THEN {text} || '-01-01' WHEN 7 THEN {text} || '-01' ELSE {text}[:10] END"
+    return f"TRY_CAST({padded} AS DATE)"
 
 
 def last_day(text: str) -> str:
@@ -76,7 +83,7 @@ def last_day(text: str) -> str:
 
 def period_seconds(period: str) -> str:
     """How long a period lasts at most: whole days where one of its ends has no time."""
-    start, end = f"{period}.start", f"{period}.end"
-    exact = f"unix_timestamp(try_cast({end} AS TIMESTAMP)) - unix_timestamp(try_cast({start} AS TIMESTAMP))"
-    days = f"86400 * datediff({last_day(end)}, {first_day(start)})"
+    start, end = f"{period}.start", f'{period}."end"'
+    exact = f"epoch(TRY_CAST({end} AS TIMESTAMPTZ)) - epoch(TRY_CAST({start} AS TIMESTAMPTZ))"
+    days = f"86400 * date_diff('day', {first_day(start)}, {last_day(end)})"
     return f"CASE WHEN length({start}) > 10 AND length({end}) > 10 THEN {exact} ELSE {days} END"

@@ -5,44 +5,35 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
-from pyspark.sql import DataFrame
 
+from cohortlake.core.catalog import Node
 from cohortlake.core.checks import silo_checks, strictest
-from expectations.audit import Audited, audit_columns, audit_frame, failing_rows
+from expectations.audit import FAILED, Audited, audit_columns, audit_sql
+from expectations.examine import FAILED_ROWS, Plan, counted, examine, slices
 from expectations.extras import Extras, extras
-from expectations.links import Links
-from expectations.references import PLACE
-from expectations.validate import Examiner
+from expectations.links import Claimed, Links, claim, claim_units, claimed
 from expectations.verdict import Outcome, Verdict, book, conclude
 from expectations.volumes import Volumes
 from spark_jobs import delta, quarantine
 from spark_jobs.batches import read_batch
 from spark_jobs.context import Context, StepResult
-from spark_jobs.publish import staged_rows
+from spark_jobs.parallel import Unit, run_units
 
-# Python (Great Expectations) and Spark take turns within a table; two tables at once keep both busy.
-THREADS = 2
 DELIVERY = "delivery"
-FAILED_ROWS = pa.schema(
-    [("_file_hash", pa.string()), ("_offset", pa.int64()), ("id", pa.string()), ("checks", pa.list_(pa.string()))]
-)
+# The plan of the staged patients' own checks: they are judged before who refers to them.
+REFUSED = "refused"
 
 
-@dataclass
-class Judged:
-    """A staged table's verdict, and the rows to quarantine."""
-
-    verdict: Verdict
-    failed: pa.Table = field(default_factory=FAILED_ROWS.empty_table)
-    # By row of `failed`: the warnings that it also gave.
-    warned: list[list[str]] = field(default_factory=list)
+def _work(unit: Unit, plans: Mapping[str, Plan], work: Mapping[str, Claimed], resources: Mapping[str, Node]) -> Unit:
+    return examine(unit, plans) if "plan" in unit else claim(unit, work, resources)
 
 
 class SiloGate:
@@ -50,6 +41,7 @@ class SiloGate:
 
     def __init__(self, ctx: Context, folder: Path, staged: Mapping[str, delta.Staged]) -> None:
         self.ctx, self.folder, self.staged = ctx, folder, staged
+        self.files = folder / "gate"
         self.batch = read_batch(folder) or {"batch": None, "feeds": {}}
         every = silo_checks(ctx.catalog, ctx.scope)
         self.facts = [check for check in every if check.is_fact]
@@ -61,63 +53,83 @@ class SiloGate:
                 strictest([*checks, *self.extras[name].checks]), ctx.catalog.resources[name]
             )
 
-    def rows(self, name: str) -> DataFrame:
-        """A table's staged rows."""
-        return staged_rows(self.ctx, name, self.staged[name].parts)
+    def _plan(self, name: str, items: Sequence[Audited], define: Mapping[str, str]) -> Plan:
+        checks = tuple((item.check, item.column) for item in items)
+        return Plan(f"{self.ctx.scope}.{name}", audit_sql(items, define), checks)
 
-    def refused_patients(self) -> DataFrame | None:
-        """The places of staged patients that fail a check of their own: they are judged before who refers to them."""
-        if "Patient" not in self.staged:
-            return None
-        own = [item for item in self.items["Patient"] if not item.is_across and item.check.severity == "quarantine"]
-        frame = audit_frame(self.rows("Patient"), own, self.extras["Patient"].define, [], None)
-        return failing_rows(frame, own, []).select(*PLACE)
+    def _slices(self, plan: str, name: str, failures: Path | None) -> list[Unit]:
+        folder = self.ctx.lake.silver(name)
+        return list(slices(plan, folder, self.staged[name].parts, failures, self.files / "rejects"))
 
-    def judge(self, name: str, links: Links, examiner: Examiner) -> Judged:
-        """Hold one table to its checks; where rows are to be kept back, find out which."""
-        items, failing = self.items[name], links.failing.get(name, set())
-        failures = links.failures(name) if failing else None
-        frame = audit_frame(self.rows(name), items, self.extras[name].define, failing, failures)
-        staged = self.staged[name]
-        checks = [(item.check, item.column) for item in items]
-        outcomes = examiner.judge_rows(f"{self.ctx.scope}.{name}", frame, checks, staged.rows)
-        failed = {outcome.check.name for outcome in outcomes if outcome.failed}
-        held = [item for item in items if item.check.name in failed and item.check.severity == "quarantine"]
-        noted = [item for item in items if item.check.name in failed and item.check.severity != "quarantine"]
-        verdict = Verdict(name, staged.rows, outcomes)
-        if not held:
-            return Judged(verdict)
-        rows = failing_rows(frame, held, noted).toArrow()
-        verdict.quarantined = rows.num_rows
-        return Judged(verdict, rows.select(FAILED_ROWS.names).cast(FAILED_ROWS), rows["warned"].to_pylist())
+    def _run(self, units: list[Unit], plans: Mapping[str, Plan], work: Mapping[str, Claimed]) -> list[Unit]:
+        """Run tasks, the largest first, so that no core is left with one at the end; gives each with what it found."""
+        units.sort(key=lambda unit: -int(unit["rows"]))
+        task = partial(_work, plans=plans, work=work, resources=dict(self.ctx.catalog.resources))
 
-    def judge_delivery(self, links: Links, volumes: Volumes, examiner: Examiner) -> list[Outcome]:
-        """Hold the delivery as a whole to its checks: volumes, freshness, keys."""
+        def progress(done: int, total: int) -> None:
+            self.ctx.progress(done, total, f"{done} of {total} parts")
+
+        found = run_units(self.ctx.spark, units, task, marks=self.files / "marks", progress=progress)
+        return [unit | result for unit, result in zip(units, found, strict=True)]
+
+    def link(self) -> Links:
+        """Judge what rows say of other rows; patients are held to their own checks first."""
+        shutil.rmtree(self.files, ignore_errors=True)
+        units = claim_units(self.ctx, self.staged, self.files)
+        plans = {}
+        if "Patient" in self.staged:
+            own = [item for item in self.items["Patient"] if not item.is_across and item.check.severity == "quarantine"]
+            plans[REFUSED] = self._plan("Patient", own, self.extras["Patient"].define)
+            units += self._slices(REFUSED, "Patient", None)
+        work = {name: claimed([item.check for item in items]) for name, items in self.items.items()}
+        found = self._run(units, plans, work)
+        return Links(self.ctx, self.files, [unit["rejects"] for unit in found if unit.get("rejected")])
+
+    def judge(self, links: Links) -> dict[str, list[Unit]]:
+        """Hold every table to its checks; gives what the tasks found, by table."""
+        plans, units = {}, []
+        for name, items in self.items.items():
+            failures = links.failures(name)
+            none = {} if failures else {FAILED: "CAST(NULL AS VARCHAR[])"}
+            plans[name] = self._plan(name, items, self.extras[name].define | none)
+            units += self._slices(name, name, failures)
+        found: dict[str, list[Unit]] = {name: [] for name in self.staged}
+        for unit in self._run(units, plans, {}):
+            found[unit["plan"]].append(unit)
+        return found
+
+    def delivery_facts(self, links: Links, volumes: Volumes) -> dict[str, Any]:
+        """What is known of the delivery as a whole: volumes, freshness, keys."""
         facts = {f"{name}.duplicate_keys": links.duplicates.get(name, 0) for name in self.staged} | volumes.facts()
         if links.newest:
             facts[f"{self.ctx.scope}.age_days"] = (datetime.datetime.now(datetime.UTC).date() - links.newest).days
-        return examiner.judge_facts(f"{self.ctx.scope}.{DELIVERY}", facts, self.facts)
+        return facts
 
-    def hold(self, judged: Sequence[Judged]) -> None:
-        """Write the failing rows for `publish`, and put them into quarantine."""
+    def hold(self, found: Mapping[str, list[Unit]]) -> dict[str, int]:
+        """Write the failing rows for `publish`, and put them into quarantine; gives how many there are, by table."""
         shutil.rmtree(self.folder / "failed", ignore_errors=True)
         origins = _origins(self.ctx)
-        rows = []
-        for one in judged:
-            if not one.failed.num_rows:
+        rows: list[dict[str, Any]] = []
+        counts = {}
+        for name, units in found.items():
+            files = [unit["rejects"] for unit in units if unit["rejects"]]
+            if not files:
                 continue
-            path = self.folder / "failed" / f"{one.verdict.table}.parquet"
+            failed = pa.concat_tables([pq.read_table(file, schema=FAILED_ROWS) for file in files])
+            path = self.folder / "failed" / f"{name}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(one.failed, path)
-            for row, warned in zip(one.failed.to_pylist(), one.warned, strict=True):
+            pq.write_table(failed, path)
+            counts[name] = failed.num_rows
+            for row in failed.to_pylist():
                 feed, file = origins.get(row["_file_hash"], ("", None))
                 rows.append(
                     {"silo": self.ctx.scope, "step": "gate", "batch": self.batch["batch"], "run_id": self.ctx.run_id}
                     | {"feed": feed, "file": file, "file_hash": row["_file_hash"], "offset": row["_offset"]}
-                    | {"resource_type": one.verdict.table, "resource_id": row["id"], "reasons": row["checks"]}
-                    | {"detail": f"also warned: {'; '.join(warned)}" if warned else None}
+                    | {"resource_type": name, "resource_id": row["id"], "reasons": row["checks"]}
+                    | {"detail": f"also warned: {'; '.join(row['warned'])}" if row["warned"] else None}
                 )
         quarantine.hold(self.ctx.lake, rows)
+        return counts
 
 
 def _origins(ctx: Context) -> dict[str, tuple[str, str]]:
@@ -135,35 +147,36 @@ def _origins(ctx: Context) -> dict[str, tuple[str, str]]:
 def gate_silo(ctx: Context, folder: Path, staged: Mapping[str, delta.Staged]) -> StepResult:
     """Gate a silo's staged tables, of which there is one at least. Raises GateFailedError."""
     gate = SiloGate(ctx, folder, staged)
-    done = 0
-    ctx.progress(done, len(staged), "references")
-    examiner = Examiner(ctx.lake, ctx.run_id, THREADS)
-    links = Links(
-        ctx, staged, {name: [item.check for item in gate.items[name]] for name in staged}, gate.refused_patients()
-    )
-
-    def one(name: str) -> Judged:
-        nonlocal done
-        judged = gate.judge(name, links, examiner)
-        done += 1
-        ctx.progress(done, len(staged), name)
-        return judged
-
-    try:
-        with ThreadPoolExecutor(THREADS) as pool:
-            # The largest tables first, so that no thread is left with one at the end.
-            judged = list(pool.map(one, sorted(staged, key=lambda name: -staged[name].rows)))
-        volumes = Volumes(ctx, gate.batch)
-        delivered = gate.judge_delivery(links, volumes, examiner)
-    finally:
-        links.close()
-    verdicts = {one.verdict.table: one.verdict for one in judged}
+    ctx.progress(0, 1, "references")
+    ctx.spark  # noqa: B018 (started here, once, before a thread shares it)
+    with ThreadPoolExecutor(1) as pool:
+        # Great Expectations takes seconds to import: meanwhile the executors work.
+        ready: Future[Any] = pool.submit(_examiner, ctx)
+        links = gate.link()
+        found = gate.judge(links)
+        examiner = ready.result()
+    volumes = Volumes(ctx, gate.batch)
+    verdicts = {}
+    held = gate.hold(found)
+    for name in sorted(staged):
+        checks = [(item.check, item.column) for item in gate.items[name]]
+        outcomes = examiner.judge_rows(f"{ctx.scope}.{name}", checks, staged[name].rows, counted(found[name]))
+        verdicts[name] = Verdict(name, staged[name].rows, outcomes, held.get(name, 0))
     delivery = Verdict(DELIVERY, 1, [])
+    delivered: list[Outcome] = examiner.judge_facts(
+        f"{ctx.scope}.{DELIVERY}", gate.delivery_facts(links, volumes), gate.facts
+    )
     for outcome in delivered:
         verdicts.get(outcome.check.table, delivery).outcomes.append(outcome)
-    gate.hold(judged)
     docs = examiner.write_docs()
+    shutil.rmtree(gate.files, ignore_errors=True)
     books = [book(verdict) for verdict in verdicts.values()]
     result = conclude(ctx, folder, [*verdicts.values(), delivery], books, docs, gate.batch["batch"])
     volumes.keep()
     return result
+
+
+def _examiner(ctx: Context) -> Any:
+    from expectations.validate import Examiner
+
+    return Examiner(ctx.lake, ctx.run_id)

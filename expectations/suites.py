@@ -34,7 +34,7 @@ def _rule(check: Check) -> tuple[type[Any], dict[str, Any], str]:
         codes = ", ".join(rule.codes[:SHOWN_CODES]) + (", …" if len(rule.codes) > SHOWN_CODES else "")
         return gxe.ExpectColumnValuesToBeInSet, {"value_set": list(rule.codes)}, f"one of {codes}"
     if isinstance(rule, Matches):
-        return gxe.ExpectColumnValuesToMatchRegex, {"regex": rule.pattern}, f"matches {rule.pattern}"
+        return gxe.ExpectColumnValuesToMatchRegex, {"regex": rf"^(?:{rule.pattern})\Z"}, f"matches {rule.pattern}"
     if isinstance(rule, WellFormed):
         words = f"a FHIR {rule.type} whose day exists"
         return custom.ExpectColumnValuesToBeFhirDates, {"fhir_type": rule.type}, words

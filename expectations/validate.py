@@ -1,25 +1,24 @@
-"""Running suites with Great Expectations, and keeping what they said: results of the last run a table, and Data Docs.
+"""What the gate's tasks found, as Great Expectations' own results: kept as JSON by table, and shown as Data Docs.
 
-A first pass asks for verdicts only: all its counts are aggregates of one Spark query a table. A second one counts the
-failures of what failed. Neither asks for values, so that neither results nor Data Docs hold any.
+Neither results nor Data Docs hold any value of a row.
 """
 
 from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import great_expectations as gx
 import pandas as pd
-from great_expectations import ExpectationSuite
 from great_expectations.core import RunIdentifier
-from great_expectations.core.batch_definition import BatchDefinition
-from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
+from great_expectations.core.expectation_validation_result import (
+    ExpectationSuiteValidationResult,
+    ExpectationValidationResult,
+)
 from great_expectations.data_context.types.base import DataContextConfig
 from great_expectations.data_context.types.resource_identifiers import (
     ExpectationSuiteIdentifier,
@@ -28,33 +27,25 @@ from great_expectations.data_context.types.resource_identifiers import (
 
 from cohortlake.core.checks import Check
 from cohortlake.core.lake import Lake, write_error
+from expectations.examine import VERDICTS, validate
 from expectations.suites import suite
 from expectations.verdict import Outcome
 
-VERDICTS = "BOOLEAN_ONLY"
-COUNTS = {"result_format": "BASIC", "partial_unexpected_count": 0}
 SITE = "data_docs"
-
-
-class ExpectationsError(RuntimeError):
-    """Great Expectations could not compute an expectation: a fault of ours, not of the data."""
+NO_FAULT = {"raised_exception": False, "exception_traceback": None, "exception_message": None}
 
 
 class Examiner:
-    """Holds frames to suites. `results` is where suites and results lie, as JSON; Data Docs show them as HTML."""
+    """Keeps what suites said: suites and results as JSON in `ops/expectations`, and Data Docs as HTML."""
 
-    def __init__(self, lake: Lake, run_id: str, threads: int = 1) -> None:
+    def __init__(self, lake: Lake, run_id: str) -> None:
         self._docs, self._results = lake.docs, lake.ops("expectations")
         self._lake = lake
         self._context = gx.get_context(mode="ephemeral", project_config=self._config())
         self._context.variables.progress_bars = {"globally": False}
         self._run = RunIdentifier(run_name=run_id, run_time=datetime.datetime.now(datetime.UTC))
-        sources = self._context.data_sources
-        self._pandas = self._definition(sources.add_pandas("facts"))
-        # A source holds one frame at a time: threads need one each.
-        self._spark: SimpleQueue[BatchDefinition[Any]] = SimpleQueue()
-        for number in range(threads):
-            self._spark.put(self._definition(sources.add_spark(f"staged {number}", persist=False)))
+        facts = self._context.data_sources.add_pandas("facts").add_dataframe_asset("rows")
+        self._facts = facts.add_batch_definition_whole_dataframe("all")
         self._pages: list[Any] = []
 
     def _config(self) -> DataContextConfig:
@@ -82,55 +73,68 @@ class Examiner:
             analytics_enabled=False,
         )
 
-    @staticmethod
-    def _definition(source: Any) -> BatchDefinition[Any]:
-        return source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
-
-    def judge_rows(self, name: str, frame: Any, checks: Sequence[tuple[Check, str]], rows: int) -> list[Outcome]:
-        """Hold a Spark frame of `rows` rows to the checks of its columns."""
-        definition = self._spark.get()
-        try:
-            return self._judge(name, definition, frame, checks, rows)
-        finally:
-            self._spark.put(definition)
+    def judge_rows(
+        self, name: str, checks: Sequence[tuple[Check, str]], rows: int, counts: Mapping[str, Sequence[int]]
+    ) -> list[Outcome]:
+        """A table's outcomes, kept, from what its tasks counted: values that failed and values that were missing."""
+        outcomes = []
+        for check, _ in checks:
+            failed, missing = counts.get(check.name, (0, 0))
+            outcomes.append(Outcome(check, failed, 100 * failed / max(1, rows - missing)))
+        self._keep(name, checks, outcomes, rows)
+        return outcomes
 
     def judge_facts(self, name: str, facts: dict[str, Any], checks: Sequence[Check]) -> list[Outcome]:
         """Hold facts, by name, to the checks of them; one that is None or missing is not judged."""
         known = [check for check in checks if facts.get(check.element) is not None]
         frame = pd.DataFrame({check.element: [facts[check.element]] for check in known})
-        outcomes = self._judge(name, self._pandas, frame, [(check, check.element) for check in known], 1)
-        return [replace(outcome, found=facts[outcome.check.element]) for outcome in outcomes]
+        columns = [(check, check.element) for check in known]
+        verdicts = validate(name, frame, columns, VERDICTS, self._facts) if known else {}
+        outcomes = []
+        for check in known:
+            is_good, found = verdicts[check.name]["success"], facts[check.element]
+            outcomes.append(replace(Outcome(check, 0 if is_good else 1, 0.0 if is_good else 100.0), found=found))
+        self._keep(name, columns, outcomes, 1)
+        return outcomes
 
-    def _judge(
-        self, name: str, definition: BatchDefinition[Any], frame: Any, checks: Sequence[tuple[Check, str]], rows: int
-    ) -> list[Outcome]:
-        batch = definition.get_batch({"dataframe": frame})
-        wanted = suite(name, checks)
-        results = batch.validate(wanted, result_format=VERDICTS)
-        _raise_faults(name, results)
-        failed = {result.expectation_config.meta["check"] for result in results.results if not result.success}
-        counts: dict[str, Any] = {}
-        if failed:
-            some = [(check, column) for check, column in checks if check.name in failed]
-            counted = batch.validate(suite(name, some), result_format=COUNTS)
-            _raise_faults(name, counted)
-            counts = {result.expectation_config.meta["check"]: result.result for result in counted.results}
-        for result in results.results:
-            none = {"element_count": rows, "unexpected_count": 0, "unexpected_percent": 0.0}
-            result.result = counts.get(result.expectation_config.meta["check"], none)
-        self._keep(name, wanted, results)
-        return [_outcome(check, counts.get(check.name)) for check, _ in checks]
-
-    def _keep(self, name: str, wanted: ExpectationSuite, results: ExpectationSuiteValidationResult) -> None:
+    def _keep(self, name: str, checks: Sequence[tuple[Check, str]], outcomes: Sequence[Outcome], rows: int) -> None:
         """Keep a suite and its results, in place of those of the table's run before."""
+        wanted = suite(name, checks)
+        results = [
+            ExpectationValidationResult(
+                success=not outcome.failed,
+                expectation_config=expectation.configuration,
+                result={
+                    "element_count": rows,
+                    "unexpected_count": outcome.failed,
+                    "unexpected_percent": outcome.percent,
+                    "partial_unexpected_list": [],
+                },
+                exception_info=dict(NO_FAULT),
+            )
+            for expectation, outcome in zip(wanted.expectations, outcomes, strict=True)
+        ]
+        good = sum(bool(result.success) for result in results)
+        whole = ExpectationSuiteValidationResult(
+            success=good == len(results),
+            results=results,
+            suite_name=name,
+            suite_parameters={},
+            statistics={
+                "evaluated_expectations": len(results),
+                "successful_expectations": good,
+                "unsuccessful_expectations": len(results) - good,
+                "success_percent": 100 * good / len(results) if results else None,
+            },
+            meta={"run_id": self._run, "validation_time": self._run.run_time, "batch_markers": {}},
+        )
         key = ExpectationSuiteIdentifier(name)
         page = ValidationResultIdentifier(key, self._run, "rows")
-        results.meta |= {"run_id": self._run, "validation_time": self._run.run_time, "batch_markers": {}}
         for folder in (self._results / "results", self._docs / "validations"):
             shutil.rmtree(folder.joinpath(*name.split(".")), ignore_errors=True)
         try:
             self._context.suites.add_or_update(wanted)
-            self._context.validation_results_store.store_validation_results(results, page)
+            self._context.validation_results_store.store_validation_results(whole, page)
         except OSError as error:
             raise write_error(error, self._results) from error
         self._pages += [key, page]
@@ -143,19 +147,3 @@ class Examiner:
         except OSError as error:
             raise write_error(error, self._docs) from error
         return self._docs / "index.html"
-
-
-def _outcome(check: Check, counted: dict[str, Any] | None) -> Outcome:
-    if counted is None:
-        return Outcome(check)
-    return Outcome(check, int(counted["unexpected_count"]), float(counted["unexpected_percent"] or 0.0))
-
-
-def _raise_faults(name: str, results: ExpectationSuiteValidationResult) -> None:
-    for result in results.results:
-        info = result.exception_info or {}
-        faults = [info] if "raised_exception" in info else list(info.values())
-        for fault in faults:
-            if fault and fault["raised_exception"]:
-                check = result.expectation_config.meta["check"]
-                raise ExpectationsError(f"{name}: {check} could not be computed: {fault['exception_message']}")

@@ -25,8 +25,9 @@ fi
 if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c '' 2>/dev/null; then
   .tools/bin/uv venv --quiet --clear --python "$python" .venv
 fi
+# Compiled once here: at run time a dozen processes would each compile what they import.
 echo "· packages, from requirements.lock"
-.tools/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes requirements.lock
+.tools/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements.lock
 .tools/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --offline -e .
 echo "· Delta jars, into .jars"
 .venv/bin/python tools/fetch_jars.py

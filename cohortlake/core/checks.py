@@ -23,15 +23,15 @@ Kind = Literal["conformance", "completeness", "plausibility"]
 SEVERITIES: tuple[Severity, ...] = ("warn", "quarantine", "fail")
 
 # https://hl7.org/fhir/R4/datatypes.html#primitive
-FHIR_ID = r"^[A-Za-z0-9\-.]{1,64}\z"
+FHIR_ID = r"[A-Za-z0-9\-.]{1,64}"
 _YEAR = r"([0-9]([0-9]([0-9][1-9]|[1-9]0)|[1-9]00)|[1-9]000)"
 _MONTH, _DAY = r"(0[1-9]|1[0-2])", r"(0[1-9]|[1-2][0-9]|3[0-1])"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
 _ZONE = r"(Z|(\+|-)((0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
 FHIR_DATES = {
-    "date": rf"^{_YEAR}(-{_MONTH}(-{_DAY})?)?\z",
-    "dateTime": rf"^{_YEAR}(-{_MONTH}(-{_DAY}(T{_TIME}{_ZONE})?)?)?\z",
-    "instant": rf"^{_YEAR}-{_MONTH}-{_DAY}T{_TIME}{_ZONE}\z",
+    "date": rf"{_YEAR}(-{_MONTH}(-{_DAY})?)?",
+    "dateTime": rf"{_YEAR}(-{_MONTH}(-{_DAY}(T{_TIME}{_ZONE})?)?)?",
+    "instant": rf"{_YEAR}-{_MONTH}-{_DAY}T{_TIME}{_ZONE}",
 }
 # The elements that say whose record it is.
 PATIENT_ELEMENTS = ("subject", "patient")
@@ -52,7 +52,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Matches:
-    """The text matches a regular expression."""
+    """The whole text matches a regular expression."""
 
     pattern: str
 
@@ -105,7 +105,8 @@ class Check:
     """One check. `name` is stable: quarantine and Data Docs show it.
 
     `element` is a FHIR path below the resource type (`medication[x]` for a choice), a gold column, or a fact's name.
-    `sql`, where set, is Spark SQL over a row that gives the value judged, and `element` its name. `reason` is a source.
+    `sql`, where set, is DuckDB's SQL over a row that gives the value judged, and `element` its name. `reason` is a
+    source.
     """
 
     table: str
