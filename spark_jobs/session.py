@@ -21,6 +21,9 @@ def settings(master: str, memory: str | None = None) -> dict[str, str]:
     """Spark's settings for a small machine; each was measured to help there (docs/performance.md)."""
     cores = len(os.sched_getaffinity(0))
     options = ["-XX:+UseParallelGC", "-XX:-UsePerfData", "-Dderby.system.home=/dev/null"]
+    if master.startswith("local"):
+        # Most of a small run's time is the compilers': Spark's for each plan, then the JVM's second one for its code.
+        options += ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m"]
     found = {
         "spark.app.name": "cohortlake",
         "spark.master": master,

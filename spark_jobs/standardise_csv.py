@@ -2,77 +2,114 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
+from dataclasses import dataclass
+from functools import partial, reduce
+from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from cohortlake.core.catalog import Feed, Mapping
 from cohortlake.core.catalog.mapping import Children
 from cohortlake.core.mapping import MappingCompiler
-from cohortlake.core.readers.framing import csv_header
 from spark_jobs import delta
-from spark_jobs.batches import BronzePart, Pending, bronze_parts
+from spark_jobs.batches import Pending, bronze_parts
 from spark_jobs.context import Book, Context
 from spark_jobs.fhir_types import PARTITION, sql_type
-from spark_jobs.land_file import SCHEMA
+from spark_jobs.parallel import Unit, run_units
+from spark_jobs.parse_csv import parse_part, row_schema
 
-PLACE = ["_file", "_file_hash", "_offset", "_version"]
+PLACE = ["_file_hash", "_offset", "_version"]
 THREADS = 2
-CSV_OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": "_corrupt", "escape": '"', "maxCharsPerColumn": "-1"}
 
 
-def _header(part: BronzePart) -> str:
-    group = pq.ParquetFile(part.path).read_row_group(0, columns=["header"])
-    return str(group["header"][0].as_py())
+@dataclass(frozen=True)
+class Parsed:
+    """A bronze part as columns: the files of its good records and of its rejected ones, and how many there are."""
+
+    feed: str
+    path: str
+    rejects: str
+    rows: int
+    rejected: int
+    is_new: bool
+    files: dict[str, str]
 
 
-def _rows(ctx: Context, feed: str, parts: Iterable[BronzePart]) -> DataFrame:
-    """A feed's records as rows: the declared columns as text (empty is null), their place, `_reasons` to reject one."""
-    declared = ctx.catalog.silos[ctx.scope].feeds[feed]
-    columns = _columns(declared)
-    by_header: dict[str, list[str]] = {}
-    for part in parts:
-        by_header.setdefault(_header(part), []).append(part.path)
-    frames = []
-    for header, paths in by_header.items():
-        found = csv_header(header)
-        schema = ", ".join(f"`{name}` STRING" for name in [*found, "_corrupt"])
-        bronze = ctx.spark.read.schema(from_arrow_schema(SCHEMA)).parquet(*paths).where(F.col("feed") == feed)
-        parsed = bronze.withColumn("r", F.from_csv("payload", schema, CSV_OPTIONS))
-        required = [
-            F.when(F.col(f"r.`{name}`").isNull(), F.lit(f"required column: {name} is empty"))
-            for name in declared.required
+class Feeds:
+    """A batch's feeds as frames, and with them what came earlier of the feeds whose rows belong together."""
+
+    def __init__(self, ctx: Context, batch: Pending, joined: set[str]) -> None:
+        self.declared = ctx.catalog.silos[ctx.scope].feeds
+        self._spark = ctx.spark
+        folder = ctx.lake.staging("phi", ctx.scope) / "parsed"
+        shutil.rmtree(folder, ignore_errors=True)
+        new = {part.path for part in batch.parts}
+        earlier = [
+            part for part in bronze_parts(ctx.lake, ctx.scope).values() if part.feed in joined and part.path not in new
         ]
-        required += [
-            F.when(~F.col(f"r.`{name}`").isin(codes), F.lit(f"value set: {name} has another value"))
-            for name, codes in declared.value_sets.items()
+        parts = sorted([*batch.parts, *earlier], key=lambda part: -part.rows)
+        units = [
+            {"source": part.path, "feed": part.feed}
+            | {kind: str(folder / kind / f"{number}.parquet") for kind in ("target", "rejects")}
+            for number, part in enumerate(parts)
         ]
-        corrupt = F.when(
-            F.col("r._corrupt").isNotNull(), F.lit(f"fields: the record does not have {len(found)} of them")
-        )
-        modified = F.date_format("file_modified_at", "yyyy-MM-dd'T'HH:mm:ss")
-        version = F.concat_ws("|", F.lit("|"), modified, "file_hash", F.lpad(F.col("offset").cast("string"), 15, "0"))
-        frames.append(
-            parsed.select(
-                *(F.col(f"r.`{c}`").alias(c) if c in found else F.lit(None).cast("string").alias(c) for c in columns),
-                F.col("file").alias("_file"),
-                F.col("file_hash").alias("_file_hash"),
-                F.col("offset").alias("_offset"),
-                version.alias("_version"),
-                # A record with a wrong number of fields has no columns to speak of.
-                F.when(F.col("r._corrupt").isNotNull(), F.array(corrupt))
-                .otherwise(F.array_compact(F.array(*required)) if required else F.array().cast("array<string>"))
-                .alias("_reasons"),
+        options = {
+            name: (_columns(feed), list(feed.required), {column: list(c) for column, c in feed.value_sets.items()})
+            for name, feed in self.declared.items()
+        }
+        found = run_units(ctx.spark, units, partial(_parse, options=options))
+        self.parts = [
+            Parsed(
+                part.feed,
+                unit["target"],
+                unit["rejects"],
+                result["rows"],
+                result["rejected"],
+                part.path in new,
+                result["files"],
             )
-        )
-    return reduce(DataFrame.unionByName, frames)
+            for part, unit, result in zip(parts, units, found, strict=True)
+        ]
+
+    def rows(self, feed: str, *, is_new: bool = False) -> DataFrame | None:
+        """A feed's good records: the declared columns as text, and `PLACE`; None where there are none."""
+        files = [part.path for part in self.parts if part.feed == feed and part.rows and (part.is_new or not is_new)]
+        if not files:
+            return None
+        return self._spark.read.schema(from_arrow_schema(row_schema(_columns(self.declared[feed])))).parquet(*files)
+
+    def is_all_new(self, feed: str) -> bool:
+        """Whether nothing of the feed came earlier."""
+        return all(part.is_new for part in self.parts if part.feed == feed)
+
+    def rejected(self) -> list[dict[str, Any]]:
+        """The rejected records of the batch."""
+        found = []
+        for part in self.parts:
+            if part.is_new and part.rejected:
+                found += [_rejected(part.feed, row) for row in pq.read_table(part.rejects).to_pylist()]
+        return found
+
+    def file(self, file_hash: str) -> str | None:
+        """The name of a file."""
+        return next((part.files[file_hash] for part in self.parts if file_hash in part.files), None)
+
+
+def _parse(unit: Unit, options: dict[str, tuple[list[str], list[str], dict[str, list[str]]]]) -> Unit:
+    return parse_part(unit, *options[unit["feed"]])
+
+
+def _columns(feed: Feed) -> list[str]:
+    return [*feed.columns, *(name for name in feed.optional_columns if name not in feed.columns)]
 
 
 def _newest(rows: DataFrame, feed: Feed) -> DataFrame:
@@ -82,38 +119,31 @@ def _newest(rows: DataFrame, feed: Feed) -> DataFrame:
     return rows.groupBy(*feed.key).agg(newest).select(*feed.key, *(F.col(f"r.`{name}`").alias(name) for name in names))
 
 
-def _columns(feed: Feed) -> list[str]:
-    return [*feed.columns, *(name for name in feed.optional_columns if name not in feed.columns)]
-
-
-def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[DataFrame | None, list[DataFrame]]:
+def _with_children(feeds: Feeds, mapping: Mapping) -> tuple[DataFrame | None, list[DataFrame]]:
     """A mapping's rows with their children's as arrays, for all that the batch touches; and the orphans.
 
     None where no row has come yet. Rows that came earlier take part, so that a child that arrives after its parent (or
     before it) ends in the same place.
     """
-    feeds = ctx.catalog.silos[ctx.scope].feeds
-    everything = [*bronze_parts(ctx.lake, ctx.scope).values(), *(p for p in batch.parts if "/replay/" in p.path)]
-    of_feed = {feed: [p for p in everything if p.feed == feed] for feed in feeds}
-    new = {feed: [p for p in batch.parts if p.feed == feed] for feed in feeds}
-    if not of_feed[mapping.feed]:
-        owned = [child for child in mapping.children.values() if child.is_owned and new[child.feed]]
-        return None, [
-            _orphans(_good(_rows(ctx, child.feed, new[child.feed])).where(child.where), mapping, child)
-            for child in owned
-        ]
-    main = _newest(_good(_rows(ctx, mapping.feed, of_feed[mapping.feed])), feeds[mapping.feed])
+    rows, new = feeds.rows(mapping.feed), feeds.rows(mapping.feed, is_new=True)
+    fresh = {child.feed: feeds.rows(child.feed, is_new=True) for child in mapping.children.values()}
+    if rows is None:
+        owned = [child for child in mapping.children.values() if child.is_owned]
+        orphans = [(fresh[child.feed], child) for child in owned]
+        return None, [_orphans(found.where(child.where), mapping, child) for found, child in orphans if found]
+    main = _newest(rows, feeds.declared[mapping.feed])
     identity = F.expr(mapping.id).alias("_id")
-    is_all = len(new[mapping.feed]) == len(of_feed[mapping.feed])
-    touched = [_good(_rows(ctx, mapping.feed, new[mapping.feed])).select(identity)] if new[mapping.feed] else []
-    versions, counts, orphans = [F.col("_version")], [], []
+    is_all = feeds.is_all_new(mapping.feed)
+    touched = [new.select(identity)] if new else []
+    versions, counts, orphans_of = [F.col("_version")], [], []
     joined = main
     for name, child in mapping.children.items():
-        columns = _columns(feeds[child.feed])
-        if not of_feed[child.feed]:
+        columns = _columns(feeds.declared[child.feed])
+        lines = feeds.rows(child.feed)
+        if lines is None:
             joined = joined.withColumn(name, F.lit(None).cast(f"array<struct<{_fields(columns)}>>"))
             continue
-        lines = _newest(_good(_rows(ctx, child.feed, of_feed[child.feed])), feeds[child.feed]).where(child.where)
+        lines = _newest(lines, feeds.declared[child.feed]).where(child.where)
         ordered = F.struct(*(F.col(c) for c in child.order), F.struct(*columns).alias("line"))
         grouped = lines.groupBy(F.col(child.column).alias("_on")).agg(
             F.transform(F.array_sort(F.collect_list(ordered)), lambda x: x["line"]).alias(name),
@@ -123,15 +153,17 @@ def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[Data
         joined = joined.join(grouped, F.expr(child.key) == F.col("_on"), "left").drop("_on")
         versions.append(F.coalesce(f"_version_{name}", F.lit("")))
         counts.append(F.coalesce(f"_count_{name}", F.lit(0)))
-        if new[child.feed]:
-            fresh = _good(_rows(ctx, child.feed, new[child.feed])).where(child.where)
+        found = fresh[child.feed]
+        if found:
+            came = found.where(child.where)
             parents = main.select(F.expr(child.key).alias("_key"), identity)
             if not is_all:
-                keys = fresh.select(F.col(child.column).alias("_key"))
-                touched.append(parents.join(keys, "_key", "left_semi").select("_id"))
+                touched.append(
+                    parents.join(came.select(F.col(child.column).alias("_key")), "_key", "left_semi").select("_id")
+                )
             if child.is_owned:
-                orphan = fresh.withColumn("_key", F.col(child.column)).join(parents, "_key", "left_anti")
-                orphans.append(_orphans(orphan, mapping, child))
+                orphan = came.withColumn("_key", F.col(child.column)).join(parents, "_key", "left_anti")
+                orphans_of.append(_orphans(orphan, mapping, child))
     # The version grows with what is known of a resource: its newest part, then how many parts there are.
     count = F.lpad(reduce(Column.__add__, counts, F.lit(0)).cast("string"), 12, "0")
     version = F.concat_ws("|", F.greatest(*versions) if len(versions) > 1 else versions[0], count)
@@ -139,17 +171,13 @@ def _with_children(ctx: Context, mapping: Mapping, batch: Pending) -> tuple[Data
     if not is_all:
         ids = reduce(DataFrame.union, touched).distinct()
         joined = joined.withColumn("_id", F.expr(mapping.id)).join(ids, "_id", "left_semi")
-    return joined, orphans
+    return joined, orphans_of
 
 
 def _orphans(rows: DataFrame, mapping: Mapping, child: Children) -> DataFrame:
     """Owned rows without the row that they are parts of: held until that comes."""
     reason = F.array(F.lit(f"{child.feed} resolves: no {mapping.feed} has its {child.column}"))
-    return rows.select(*PLACE, F.lit(child.feed).alias("feed"), reason.alias("_reasons"))
-
-
-def _good(rows: DataFrame) -> DataFrame:
-    return rows.where("size(_reasons) = 0")
+    return rows.select("_file_hash", "_offset", F.lit(child.feed).alias("feed"), reason.alias("reasons"))
 
 
 def _fields(columns: Iterable[str]) -> str:
@@ -160,84 +188,78 @@ def _mapped(ctx: Context, mapping: Mapping, rows: DataFrame) -> DataFrame:
     """Rows as the resource's silver columns, with `_bad`."""
     tree = ctx.catalog.resources[mapping.resource]
     compiled = MappingCompiler(mapping, tree, ctx.catalog.maps[ctx.scope], sql_type).compile()
-    place = ["_version", "_file_hash", "_offset", "_file"]
-    leaves = rows.where(mapping.where).select(*place, *(F.expr(sql).alias(n) for n, sql in compiled.leaves.items()))
+    leaves = rows.where(mapping.where).select(*PLACE, *(F.expr(sql).alias(n) for n, sql in compiled.leaves.items()))
     made = {name: F.expr(sql).alias(name) for name, sql in compiled.columns.items()}
     lake = [made.pop("_unmapped"), made.pop("_bad")]
-    return leaves.select(*made.values(), "_version", "_file_hash", "_offset", lake[0], "_file", lake[1])
+    return leaves.select(*made.values(), "_version", "_file_hash", "_offset", *lake)
 
 
-def _standardise(ctx: Context, mapping: Mapping, batch: Pending) -> dict[str, Any]:
-    """One mapping: its staged parts, rejected rows and books."""
+def _standardise(ctx: Context, mapping: Mapping, feeds: Feeds) -> dict[str, Any]:
+    """One mapping: its staged parts, and the records that it rejects."""
     from spark_jobs.standardise import create_silver
 
     tree = ctx.catalog.resources[mapping.resource]
-    parts = [part for part in batch.parts if part.feed == mapping.feed]
     orphans: list[DataFrame] = []
     if mapping.children:
-        rows, orphans = _with_children(ctx, mapping, batch)
-        if rows is None:
-            return {"parts": [], "rejects": orphans, "name": mapping.name}
+        rows, orphans = _with_children(feeds, mapping)
     else:
-        rows = _good(_rows(ctx, mapping.feed, parts))
-    mapped = _mapped(ctx, mapping, rows)
-    is_good = "_bad IS NULL OR size(_bad) = 0"
+        rows = feeds.rows(mapping.feed, is_new=True)
+    rejected = [_rejected(row["feed"], row.asDict()) for frame in orphans for row in frame.collect()]
+    if rows is None:
+        return {"parts": [], "rejected": rejected}
     create_silver(ctx, tree)
     table = ctx.lake.silver(mapping.resource)
-    staged = delta.write_spark_parts(mapped.where(is_good).drop("_file", "_bad"), table, {PARTITION: ctx.scope})
-    bad = mapped.where(f"NOT ({is_good})").select(
-        *PLACE,
-        F.lit(mapping.feed).alias("feed"),
-        F.transform("_bad", lambda x: F.concat(F.lit("type: "), x)).alias("_reasons"),
-    )
-    return {"parts": staged, "rejects": [bad, *orphans], "name": mapping.name}
+    written = delta.write_spark_parts(_mapped(ctx, mapping, rows), table, {PARTITION: ctx.scope})
+    parts = []
+    for part in written:
+        whole, bad = _without_bad(table, part, mapping.feed)
+        parts += [whole] if whole.rows else []
+        rejected += bad
+    return {"parts": parts, "rejected": rejected}
 
 
-def _reject_frames(ctx: Context, batch: Pending, complete: set[str]) -> list[DataFrame]:
-    """The rejected records of each feed but those that are `complete`, all of whose records became rows."""
-    frames = []
-    for feed in sorted({part.feed for part in batch.parts} - complete):
-        rows = _rows(ctx, feed, [part for part in batch.parts if part.feed == feed]).where("size(_reasons) > 0")
-        frames.append(rows.select(*PLACE, F.lit(feed).alias("feed"), "_reasons"))
-    return frames
+def _without_bad(table: Path, part: delta.Part, feed: str) -> tuple[delta.Part, list[dict[str, Any]]]:
+    """A part without the rows that have a value of another type than their element's, and these rows.
+
+    A filter in the query would have Spark compute each row twice, to save writing a file again that hardly ever is.
+    """
+    bad = pq.read_table(table / part.path, columns=["_bad"], partitioning=None)["_bad"]
+    is_bad = pc.fill_null(pc.greater(pc.list_value_length(bad), 0), False)
+    if not pc.any(is_bad).as_py():
+        return part, []
+    rows = pq.read_table(table / part.path, partitioning=None)
+    wrong = rows.filter(is_bad).select(["_file_hash", "_offset", "_bad"]).to_pylist()
+    (table / part.path).unlink()
+    kept = delta.write_part(table, rows.filter(pc.invert(is_bad)).drop_columns(["_bad"]), part.partition)
+    return kept, [_rejected(feed, row | {"reasons": [f"type: {name}" for name in row["_bad"]]}) for row in wrong]
 
 
-def _rejected(row: Row) -> dict[str, Any]:
-    place = {"file": row["_file"], "file_hash": row["_file_hash"], "offset": row["_offset"], "id": None}
-    return {**place, "feed": row["feed"], "reasons": row["_reasons"], "resource_type": ""}
+def _rejected(feed: str, row: dict[str, Any]) -> dict[str, Any]:
+    place = {"file": row.get("file"), "file_hash": row["_file_hash"], "offset": row["_offset"], "id": None}
+    return {**place, "feed": feed, "reasons": row["reasons"], "resource_type": ""}
 
 
 def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
     """Stage a tabular silo's batch. Books: a feed's records = rows staged + quarantined + kept in bronze only."""
     present = {part.feed for part in batch.parts}
-    mappings = [
-        mapping
-        for mapping in ctx.catalog.mappings[ctx.scope].values()
-        if {mapping.feed, *(child.feed for child in mapping.children.values())} & present
-    ]
-    done = 0
+    mappings = [mapping for mapping in ctx.catalog.mappings[ctx.scope].values() if _feeds_of(mapping) & present]
+    joined = {feed for mapping in mappings if mapping.children for feed in _feeds_of(mapping)}
+    ctx.progress(0, len(mappings) + 1, "parsing")
+    feeds = Feeds(ctx, batch, joined)
+    done = 1
 
     def one(mapping: Mapping) -> dict[str, Any]:
         nonlocal done
-        made = _standardise(ctx, mapping, batch)
+        made = _standardise(ctx, mapping, feeds)
         done += 1
         ctx.progress(done, len(mappings) + 1, mapping.name)
         return made
 
     with ThreadPoolExecutor(THREADS) as pool:
         results = list(pool.map(one, mappings))
-    by_feed = batch.feeds()
-    complete = {
-        mapping.feed
-        for mapping, result in zip(mappings, results, strict=True)
-        if sum(part.rows for part in result["parts"]) == by_feed.get(mapping.feed) and not mapping.children
-    }
-    frames = [*_reject_frames(ctx, batch, complete)]
-    for mapping, result in zip(mappings, results, strict=True):
-        frames += [] if mapping.feed in complete else result["rejects"]
-    rejected = []
-    if frames:
-        rejected = [_rejected(row) for row in reduce(DataFrame.unionByName, frames).collect()]
+    rejected = feeds.rejected() + [row for result in results for row in result["rejected"]]
+    for row in rejected:
+        row["file"] = row["file"] or feeds.file(row["file_hash"])
     staged: dict[str, delta.Staged] = {}
     for mapping, result in zip(mappings, results, strict=True):
         table = staged.setdefault(mapping.resource, delta.Staged(mapping.resource, [], 0))
@@ -248,8 +270,12 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
         "rejected": rejected,
         "unexpected": {},
         "unmapped": _unmapped(ctx, staged),
-        **_books(ctx, batch, mappings, results, rejected),
+        **_books(batch, mappings, results, rejected),
     }
+
+
+def _feeds_of(mapping: Mapping) -> set[str]:
+    return {mapping.feed, *(child.feed for child in mapping.children.values())}
 
 
 def _unmapped(ctx: Context, staged: dict[str, delta.Staged]) -> dict[str, int]:
@@ -264,7 +290,7 @@ def _unmapped(ctx: Context, staged: dict[str, delta.Staged]) -> dict[str, int]:
 
 
 def _books(
-    ctx: Context, batch: Pending, mappings: list[Mapping], results: list[dict[str, Any]], rejected: list[dict[str, Any]]
+    batch: Pending, mappings: list[Mapping], results: list[dict[str, Any]], rejected: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Each feed's records against what was made of them, counted from the files that were written."""
     bad = Counter(row["feed"] for row in rejected)
