@@ -98,10 +98,11 @@ def counted(units: Sequence[Unit]) -> dict[str, tuple[int, int]]:
 def _frame(unit: Unit, plan: Plan) -> pd.DataFrame:
     connection = duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
     connection.execute("SET TimeZone = 'UTC'")
-    rows = f"FROM read_parquet('{unit['source']}', hive_partitioning = false, file_row_number = true)"
+    part = f"FROM read_parquet('{unit['source']}', hive_partitioning = false, file_row_number = true)"
+    part += f" WHERE file_row_number >= {unit['start']} AND file_row_number < {unit['start'] + unit['rows']}"
+    rows = f"FROM ({part})"
     if unit["failures"]:
         rows += f" LEFT JOIN '{unit['failures']}' USING (_file_hash, _offset)"
-    rows += f" WHERE file_row_number >= {unit['start']} AND file_row_number < {unit['start'] + unit['rows']}"
     connection.execute(f"CREATE VIEW staged AS {rows}")
     return connection.execute(plan.sql).arrow().read_all().to_pandas()
 

@@ -46,18 +46,20 @@ def present_sql(tree: Node, path: str) -> str:
     return "(" + " OR ".join(found) + ")"
 
 
-def _has_some(node: Node, sql: str) -> str:
-    """Whether a list has a value in it."""
-    is_text = not node.children and node.type not in ARROW
-    condition = "v <> ''" if is_text else "v IS NOT NULL"
-    return f"coalesce(len(list_filter({sql}, lambda v: {condition})) > 0, false)"
+def _has_some(node: Node, sql: str, depth: int = 0) -> str:
+    """Whether a list has a value in it; `depth` is how many lists it lies in."""
+    one = f"v{depth}"
+    return f"coalesce(len(list_filter({sql}, lambda {one}: {_has_one(node, one, depth + 1)})) > 0, false)"
 
 
-def _has_value(node: Node, sql: str) -> str:
-    if node.is_list:
-        return _has_some(node, sql)
+def _has_value(node: Node, sql: str, depth: int = 0) -> str:
+    return _has_some(node, sql, depth) if node.is_list else _has_one(node, sql, depth)
+
+
+def _has_one(node: Node, sql: str, depth: int) -> str:
     if node.children:
-        return "(" + " OR ".join(_has_value(child, f'{sql}."{child.name}"') for child in node.children.values()) + ")"
+        within = (_has_value(child, f'{sql}."{child.name}"', depth) for child in node.children.values())
+        return "(" + " OR ".join(within) + ")"
     return f"{sql} IS NOT NULL" if node.type in ARROW else f"coalesce({sql} <> '', false)"
 
 

@@ -73,14 +73,18 @@ def run(ctx: Context) -> StepResult:
 
 @contextmanager
 def _gold_views(ctx: Context, versions: Mapping[str, int]) -> Iterator[None]:
-    """Temp views named as the gold tables, at their pinned versions; dropped afterwards."""
-    for name, version in versions.items():
-        delta.read(ctx.spark, ctx.lake.gold(name), version).createOrReplaceTempView(name)
-    try:
-        yield
-    finally:
-        for name in (*versions, "cohort_index"):
-            ctx.spark.catalog.dropTempView(name)
+    """Temp views named as the gold tables, at their pinned versions; dropped afterwards.
+
+    The steps of a run share a Spark session, so one at a time makes them.
+    """
+    with ctx.lake.lock("views"):
+        for name, version in versions.items():
+            delta.read(ctx.spark, ctx.lake.gold(name), version).createOrReplaceTempView(name)
+        try:
+            yield
+        finally:
+            for name in (*versions, "cohort_index"):
+                ctx.spark.catalog.dropTempView(name)
 
 
 def _query(ctx: Context, name: str, expected: Sequence[str]) -> DataFrame:

@@ -122,16 +122,18 @@ def run(ctx: Context) -> StepResult:
     ctx.spark  # noqa: B018 (started here, once, before the threads share it)
     with ThreadPoolExecutor(THREADS) as pool:
         staged = {result.table: result for result in pool.map(one, views)}
-    for table in ctx.catalog.tables.values():
-        if table.is_view:
-            empty = staged.setdefault(table.name, delta.Staged(table.name, [], 0))
-            staged_frame(ctx, empty, table).createOrReplaceTempView(table.name)
-    for table in in_order(ctx.catalog.tables):
-        sql = (ctx.catalog.folder / "tables" / table.name / "table.sql").read_text(encoding="utf-8")
-        staged[table.name] = _stage(ctx, ctx.spark.sql(sql), table, folder)
-        staged_frame(ctx, staged[table.name], table).createOrReplaceTempView(table.name)
-        done += 1
-        ctx.progress(done, total, table.name)
+    # The steps of a run share a Spark session, so one at a time makes views of these names.
+    with ctx.lake.lock("views"):
+        for table in ctx.catalog.tables.values():
+            if table.is_view:
+                empty = staged.setdefault(table.name, delta.Staged(table.name, [], 0))
+                staged_frame(ctx, empty, table).createOrReplaceTempView(table.name)
+        for table in in_order(ctx.catalog.tables):
+            sql = (ctx.catalog.folder / "tables" / table.name / "table.sql").read_text(encoding="utf-8")
+            staged[table.name] = _stage(ctx, ctx.spark.sql(sql), table, folder)
+            staged_frame(ctx, staged[table.name], table).createOrReplaceTempView(table.name)
+            done += 1
+            ctx.progress(done, total, table.name)
     delta.write_json(folder / BATCH_FILE, {"batch": f"gold-{ctx.run_id}", "made_from": made_from})
     books = [Book(f"gold.{name}", table.rows, table.rows) for name, table in sorted(staged.items())]
     silver = {name: _live_rows(ctx.lake, name) for name in types}

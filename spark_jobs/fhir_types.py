@@ -1,4 +1,4 @@
-"""Silver's types: a resource tree as Arrow types (readers) and Spark types (jobs), and the lake's own columns.
+"""Silver's types: a resource tree as Arrow's, DuckDB's and Spark's, and the lake's own columns.
 
 FHIR decimals are DECIMAL(38,18); dates and times stay text, since FHIR allows partial ones.
 """
@@ -21,7 +21,13 @@ ARROW = {
     "unsignedInt": pa.int32(),
     "decimal": DECIMAL,
 }
-SQL = {"boolean": "BOOLEAN", "integer": "INT", "positiveInt": "INT", "unsignedInt": "INT", "decimal": "DECIMAL(38,18)"}
+DUCKDB = {
+    "boolean": "BOOLEAN",
+    "integer": "INTEGER",
+    "positiveInt": "INTEGER",
+    "unsignedInt": "INTEGER",
+    "decimal": "DECIMAL(38,18)",
+}
 
 UNMAPPED = pa.list_(pa.struct([("map", pa.string()), ("code", pa.string())]))
 # Every silver row carries where it came from, which version of the record it is, and the codes that no map knew.
@@ -44,13 +50,13 @@ def arrow_type(node: Node) -> pa.DataType:
     return pa.list_(inner) if node.is_list else inner
 
 
-def sql_type(node: Node) -> str:
-    """The Spark SQL type of an element."""
+def duckdb_type(node: Node) -> str:
+    """The DuckDB type of an element."""
     if node.children:
-        inner = "STRUCT<" + ", ".join(f"`{c.name}`: {sql_type(c)}" for c in node.children.values()) + ">"
+        inner = "STRUCT(" + ", ".join(f'"{child.name}" {duckdb_type(child)}' for child in node.children.values()) + ")"
     else:
-        inner = SQL.get(node.type, "STRING")
-    return f"ARRAY<{inner}>" if node.is_list else inner
+        inner = DUCKDB.get(node.type, "VARCHAR")
+    return f"{inner}[]" if node.is_list else inner
 
 
 def fhir_schema(tree: Node) -> pa.Schema:

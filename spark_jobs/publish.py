@@ -99,7 +99,9 @@ def publish_table(ctx: Context, staged: delta.Staged, folder: Path, batch: dict[
         else:
             on = f"t.{PARTITION} = '{ctx.scope}' AND s.{PARTITION} = '{ctx.scope}' AND t.id = s.id"
             source = _passed(ctx, staged, folder)
-            counts = delta.merge(ctx.spark, table, source, on=on, newer="s._version > t._version", facts=facts)
+            # A commit's facts are a setting of the session, which other tables and silos share.
+            with ctx.lake.lock("merge"):
+                counts = delta.merge(ctx.spark, table, source, on=on, newer="s._version > t._version", facts=facts)
             written = counts["inserted"] + counts["updated"]
     return Book(staged.table, rows, written, superseded=rows - written)
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -73,7 +74,9 @@ class Services:
     def bring_up(self, *, with_dag_processor: bool) -> None:
         """Start Spark and Airflow side by side, and wait until both are ready."""
         begun = datetime.now(UTC)
-        airflow, remote = [sys.executable, "-m", "airflow"], f"sc://localhost:{self._spark_port}"
+        airflow = [sys.executable, "-m", "airflow"]
+        # One session for all tasks: Spark keeps Python workers a session, and each would import everything anew.
+        remote = f"sc://localhost:{self._spark_port}/;session_id={uuid.uuid4()}"
         # Without an address of its own, Spark asks the resolver for the machine's name.
         spark = connect_server.command("local[*]", LOOPBACK, self._spark_port)
         self._start("spark", spark, SPARK_LOCAL_IP=LOOPBACK, **java_environment())

@@ -1,4 +1,4 @@
-"""A declared mapping as Spark SQL, in two layers: each leaf's expression once, then the resource's columns over them.
+"""A declared mapping as DuckDB's SQL, in two layers: each leaf's expression once, the resource's columns over them.
 
 The rules of the template stand in `cohortlake.core.catalog.mapping`. Two more columns come with the resource's own:
 `_unmapped` (codes that a map lacks) and `_bad` (values that are not of their element's type, by name): nothing is cast
@@ -7,7 +7,7 @@ away, a value that cannot be cast puts its row into `_bad`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,18 @@ from cohortlake.core.catalog.resource import Node
 from cohortlake.core.errors import CatalogError
 
 EACH = "$each"
-NULL = "CAST(NULL AS STRING)"
-UNMAPPED_TYPE = "ARRAY<STRUCT<map: STRING, code: STRING>>"
+NULL = "CAST(NULL AS VARCHAR)"
+UNMAPPED_TYPE = "STRUCT(map VARCHAR, code VARCHAR)[]"
 
 
 def quote(text: Any) -> str:
     """A SQL string literal."""
-    return "'" + str(text).replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def struct(fields: Iterable[tuple[str, str]]) -> str:
+    """A struct of named expressions."""
+    return "{" + ", ".join(f"{quote(name)}: {sql}" for name, sql in fields) + "}"
 
 
 @dataclass
@@ -74,7 +79,7 @@ class MappingCompiler:
         self._known(self.mapping.elements, self.tree, "")
         for name, node in self.tree.children.items():
             if name == "id":
-                made[name] = self.row.leaf(f"CAST(({self.mapping.id}) AS STRING)")
+                made[name] = self.row.leaf(f"CAST(({self.mapping.id}) AS VARCHAR)")
                 continue
             value = self._element(self.mapping.elements.get(name), node, self.row, name)
             made[name] = value.sql if value else f"CAST(NULL AS {self.sql_type(node)})"
@@ -82,8 +87,8 @@ class MappingCompiler:
         made["_bad"] = self._bad()
         leaves = {name: sql for sql, name in self.row.leaves.items()}
         for scope in self.scopes[1:]:
-            fields = ", ".join(f"'{name}', {sql}" for sql, name in scope.leaves.items())
-            leaves[scope.name] = f"transform({scope.lines}, (line, position) -> named_struct({fields}))"
+            fields = struct((name, sql) for sql, name in scope.leaves.items())
+            leaves[scope.name] = f"list_transform({scope.lines}, lambda line, position: {fields})"
         return Compiled(leaves, made)
 
     def _fail(self, path: str, problem: str) -> CatalogError:
@@ -112,11 +117,11 @@ class MappingCompiler:
                 raise self._fail(path, "a list that repeats $each has no other entry")
             return self._repeated(items[0], node, path)
         values = [self._single(item, node, scope, path) for item in items]
-        array = f"array({', '.join(value.sql for value in values)})"
+        array = f"[{', '.join(value.sql for value in values)}]"
         if all(not value.needs for value in values):
             return _Value(array, [])
         needs = [] if any(not value.needs for value in values) else [need for v in values for need in v.needs]
-        kept = f"filter({array}, x -> x IS NOT NULL)" if len(values) > 1 else array
+        kept = f"list_filter({array}, lambda x: x IS NOT NULL)" if len(values) > 1 else array
         return _Value(self._guard(kept, needs), needs)
 
     def _single(self, template: Any, node: Node, scope: _Scope, path: str) -> _Value:
@@ -133,8 +138,8 @@ class MappingCompiler:
             if value is not None and value.needs:
                 needs += value.needs
                 always = False
-            fields.append(f"'{name}', {value.sql if value else f'CAST(NULL AS {self.sql_type(child)})'}")
-        sql = f"named_struct({', '.join(fields)})"
+            fields.append((name, value.sql if value else f"CAST(NULL AS {self.sql_type(child)})"))
+        sql = struct(fields)
         return _Value(sql if always else self._guard(sql, needs), [] if always else needs)
 
     def _guard(self, sql: str, needs: list[str]) -> str:
@@ -152,8 +157,8 @@ class MappingCompiler:
         scope = _Scope(f"_each{len(self.scopes)}", lines)
         self.scopes.append(scope)
         inner = self._single({k: v for k, v in template.items() if k != EACH}, node, scope, path)
-        sql = f"filter(transform({scope.name}, l -> {inner.sql}), x -> x IS NOT NULL)"
-        need = self.row.leaf(f"CASE WHEN size({lines}) > 0 THEN true END")
+        sql = f"list_filter(list_transform({scope.name}, lambda l: {inner.sql}), lambda x: x IS NOT NULL)"
+        need = self.row.leaf(f"CASE WHEN len({lines}) > 0 THEN true END")
         return _Value(f"CASE WHEN {need} THEN {sql} END", [need])
 
     def _leaf(self, template: Any, node: Node, scope: _Scope, path: str) -> _Value:
@@ -166,10 +171,10 @@ class MappingCompiler:
             expression = self._look_up(expression.strip(), looked_up.strip(), scope, path)
         else:
             expression = f"({template[1:].strip()})"
-        if kind == "STRING":
-            reference = scope.leaf(f"CAST({expression} AS STRING)")
+        if kind == "VARCHAR":
+            reference = scope.leaf(f"CAST({expression} AS VARCHAR)")
             return _Value(reference, [reference])
-        raw, typed = scope.leaf(f"CAST({expression} AS STRING)"), scope.leaf(f"try_cast({expression} AS {kind})")
+        raw, typed = scope.leaf(f"CAST({expression} AS VARCHAR)"), scope.leaf(f"TRY_CAST({expression} AS {kind})")
         scope.bad.append((f"{self.tree.name}.{path} is a {node.type}", f"{raw} IS NOT NULL AND {typed} IS NULL"))
         return _Value(typed, [raw])
 
@@ -195,7 +200,7 @@ class MappingCompiler:
         is_unknown = f"({key}) IS NOT NULL AND NOT {is_known}"
         unknown = scope.leaf(f"CASE WHEN {is_unknown} THEN ({key}) END")
         scope.unmapped.append(
-            f"CASE WHEN {unknown} IS NOT NULL THEN named_struct('map', {quote(name)}, 'code', {unknown}) END"
+            f"CASE WHEN {unknown} IS NOT NULL THEN {struct([('map', quote(name)), ('code', unknown)])} END"
         )
         if not pairs:
             return f"CASE WHEN ({key}) IS NOT NULL THEN {fallback or NULL} END"
@@ -207,14 +212,13 @@ class MappingCompiler:
             entries = list(dict.fromkeys(scope.unmapped))
             if not entries:
                 continue
-            array = f"array({', '.join(entries)})"
+            array = f"[{', '.join(entries)}]"
             if scope.lines:
-                array = f"flatten(transform({scope.name}, l -> {array}))"
-            found.append(f"coalesce(filter({array}, x -> x IS NOT NULL), array())")
+                array = f"flatten(list_transform({scope.name}, lambda l: {array}))"
+            found.append(f"coalesce(list_filter({array}, lambda x: x IS NOT NULL), [])")
         if not found:
             return f"CAST(NULL AS {UNMAPPED_TYPE})"
-        joined = f"array_distinct(concat({', '.join(found)}))" if len(found) > 1 else f"array_distinct({found[0]})"
-        return f"CAST({joined} AS {UNMAPPED_TYPE})"
+        return f"CAST(list_sort(list_distinct({' || '.join(found)})) AS {UNMAPPED_TYPE})"
 
     def _bad(self) -> str:
         found = []
@@ -222,8 +226,8 @@ class MappingCompiler:
             for name, condition in dict.fromkeys(scope.bad):
                 wrong = condition
                 if scope.lines:
-                    wrong = f"exists({scope.name}, l -> {condition})"
+                    wrong = f"len(list_filter({scope.name}, lambda l: {condition})) > 0"
                 found.append(f"CASE WHEN {wrong} THEN {quote(name)} END")
         if not found:
-            return "CAST(NULL AS ARRAY<STRING>)"
-        return f"filter(array({', '.join(found)}), x -> x IS NOT NULL)"
+            return "CAST(NULL AS VARCHAR[])"
+        return f"list_filter([{', '.join(found)}], lambda x: x IS NOT NULL)"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import duckdb
 import pytest
 
 from cohortlake.core.catalog.mapping import CodeMap, Mapping
 from cohortlake.core.catalog.resource import resource_tree
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.mapping import Compiled, MappingCompiler
-from spark_jobs.fhir_types import sql_type
+from spark_jobs.fhir_types import duckdb_type
 
 TREE = resource_tree("Patient", ["identifier", "name", "gender", "birthDate", "multipleBirthInteger"])
 GENDER = CodeMap(name="gender", source="urn:x:gender", version="1.0.0", codes={"M": {"code": "male"}})
@@ -18,50 +19,49 @@ def compiled(**elements) -> Compiled:
     mapping = Mapping.model_validate(
         {"name": "Patient", "resource": "Patient", "from": "patients", "id": "Id", "elements": elements}
     )
-    return MappingCompiler(mapping, TREE, {"gender": GENDER}, sql_type).compile()
+    return MappingCompiler(mapping, TREE, {"gender": GENDER}, duckdb_type).compile()
 
 
-def row(spark, made: Compiled, **source):
+def row(made: Compiled, **source):
     """The compiled columns over one source row."""
-    schema = ", ".join(f"{name} STRING" for name in source)
-    frame = spark.createDataFrame([tuple(source.values())], schema)
-    leaves = frame.selectExpr(*(f"{sql} AS `{name}`" for name, sql in made.leaves.items()))
-    return leaves.selectExpr(*(f"{sql} AS `{name}`" for name, sql in made.columns.items())).collect()[0].asDict(True)
+    connection = duckdb.connect()
+    connection.execute(f"CREATE TABLE source ({', '.join(f'{name} VARCHAR' for name in source)})")
+    connection.execute(f"INSERT INTO source VALUES ({', '.join('?' * len(source))})", list(source.values()))
+    leaves = ", ".join(f'{sql} AS "{name}"' for name, sql in made.leaves.items())
+    columns = ", ".join(f'{sql} AS "{name}"' for name, sql in made.columns.items())
+    return connection.execute(f"SELECT {columns} FROM (SELECT {leaves} FROM source)").arrow().read_all().to_pylist()[0]
 
 
-@pytest.mark.spark
-def test_an_object_whose_expressions_are_null_disappears_with_its_constants(spark):
+def test_an_object_whose_expressions_are_null_disappears_with_its_constants():
     made = compiled(
         identifier=[{"system": "urn:x", "value": "=SSN"}, {"system": "urn:y", "value": "=MRN"}],
         name=[{"use": "official", "family": "=LAST", "given": ["=FIRST", "=MIDDLE"]}],
     )
-    found = row(spark, made, Id="1", SSN=None, MRN="7", LAST=None, FIRST="Ann", MIDDLE=None)
+    found = row(made, Id="1", SSN=None, MRN="7", LAST=None, FIRST="Ann", MIDDLE=None)
     assert [(entry["system"], entry["value"]) for entry in found["identifier"]] == [("urn:y", "7")]
     assert (found["name"][0]["use"], found["name"][0]["family"], found["name"][0]["given"]) == (
         "official",
         None,
         ["Ann"],
     )
-    nothing = row(spark, made, Id="1", SSN=None, MRN=None, LAST=None, FIRST=None, MIDDLE=None)
+    nothing = row(made, Id="1", SSN=None, MRN=None, LAST=None, FIRST=None, MIDDLE=None)
     assert nothing["identifier"] is None
     assert nothing["name"] is None
 
 
-@pytest.mark.spark
-def test_a_code_that_a_map_lacks_is_kept_and_flagged(spark):
+def test_a_code_that_a_map_lacks_is_kept_and_flagged():
     made = compiled(gender="=GENDER | gender")
-    assert row(spark, made, Id="1", GENDER="M")["gender"] == "male"
-    found = row(spark, made, Id="1", GENDER="X")
+    assert row(made, Id="1", GENDER="M")["gender"] == "male"
+    found = row(made, Id="1", GENDER="X")
     assert found["gender"] == "X"
     assert found["_unmapped"] == [{"map": "gender", "code": "X"}]
-    assert row(spark, made, Id="1", GENDER=None)["gender"] is None
+    assert row(made, Id="1", GENDER=None)["gender"] is None
 
 
-@pytest.mark.spark
-def test_a_value_of_another_type_is_named_and_not_cast_away(spark):
+def test_a_value_of_another_type_is_named_and_not_cast_away():
     made = compiled(multipleBirthInteger="=TWIN")
-    assert row(spark, made, Id="1", TWIN="2")["multipleBirthInteger"] == 2
-    assert row(spark, made, Id="1", TWIN="two")["_bad"] == ["Patient.multipleBirthInteger is a integer"]
+    assert row(made, Id="1", TWIN="2")["multipleBirthInteger"] == 2
+    assert row(made, Id="1", TWIN="two")["_bad"] == ["Patient.multipleBirthInteger is a integer"]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """How rows of a tabular silo become FHIR: a template of the resource, with SQL expressions at its leaves.
 
-In `elements` a string that starts with `=` is a Spark SQL expression over the feed's columns; any other scalar is a
-constant. `=EXPRESSION | map.field` looks the value up in a code map. An object whose expressions are all null is left
-out, constants or not, and so is an empty list. `$each: lines` repeats an object over a declared `children` list, whose
-columns are `line.COLUMN` and whose place, from 0, is `position`.
+In `elements` a string that starts with `=` is an expression of DuckDB's SQL over the feed's columns; any other scalar
+is a constant. `=EXPRESSION | map.field` looks the value up in a code map. An object whose expressions are all null is
+left out, constants or not, and so is an empty list. `$each: lines` repeats an object over a declared `children` list,
+whose columns are `line.COLUMN` and whose place, from 1, is `position`.
 """
 
 from __future__ import annotations
