@@ -73,13 +73,13 @@ AGREED: dict[str, Any] = {
     # One chain at a time: a lake has one writer. Later runs queue.
     "max_active_runs": 1,
     # A run takes in all that has arrived, whatever its date, so a missed day needs no run of its own.
-    # To derive everything again, trigger `ingest` with `force`; a backfill over dates would only repeat one run.
+    # A backfill over dates would only repeat one run.
     "catchup": False,
     "tags": ["cohortlake"],
     "params": {
         "lake": Param(None, type=["null", "string"], description="The lake ($COHORTLAKE_LAKE, else lake/)"),
         "data": Param(None, type=["null", "string"], description="The sources ($COHORTLAKE_DATA_FOLDER, else data/)"),
-        "force": Param(False, type="boolean", description="Derive everything again, even where nothing is new"),
+        "force": Param(False, type="boolean", description="Run silos whose protocol is not signed off, too"),
     },
     "default_args": {
         "owner": "cohortlake",

@@ -6,7 +6,7 @@ ends as failed, and its report says why.
 
 * **Schedule**: `COHORTLAKE_SCHEDULE` (cron, UTC), by default daily at 02:00. `none`: only when triggered.
 * **Missed a day?** The next run takes in all that has arrived. Nothing is landed twice, so run it as often as you like.
-* **Derive everything again**: trigger with `force`.
+* **A protocol that nobody signed?** Its silo does not run, unless triggered with `force`.
 * **A silo failed?** Mend it, then clear its failed task (with downstream): the rest of the chain follows by itself.
 """
 

@@ -51,7 +51,7 @@ def _split_bad(records: Records, limit: int) -> tuple[Records, list[dict[str, An
     too_long = pc.greater(pc.binary_length(records.payload), limit)
     bad = {}
     for index in pc.indices_nonzero(too_long).to_pylist():
-        bad[index] = f"record is longer than {limit} bytes"
+        bad[index] = f"record too long: more than {limit} bytes"
     try:
         records.payload.cast(pa.string())
     except pa.ArrowInvalid:
@@ -59,7 +59,7 @@ def _split_bad(records: Records, limit: int) -> tuple[Records, list[dict[str, An
             try:
                 value.decode("utf-8")
             except UnicodeDecodeError as error:
-                bad.setdefault(index, f"not UTF-8 at byte {error.start}")
+                bad.setdefault(index, f"not UTF-8: at byte {error.start}")
     if not bad:
         return records, []
     rejected = [

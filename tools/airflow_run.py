@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lake", type=Path, default=os.environ.get("COHORTLAKE_LAKE", PROJECT / "lake"))
     parser.add_argument("--data", type=Path, default=os.environ.get("COHORTLAKE_DATA_FOLDER", PROJECT / "data"))
     parser.add_argument("--catalog", type=Path, default=os.environ.get("COHORTLAKE_CATALOG", PROJECT / "catalog"))
-    parser.add_argument("--force", action="store_true", help="derive everything again, even where nothing is new")
+    parser.add_argument("--force", action="store_true", help="run silos whose protocol is not signed off, too")
     parser.add_argument("--serve", action="store_true", help="leave Airflow's UI open, with the DAGs ready to trigger")
     parser.add_argument("--port", type=int, default=8080, help="the UI's port (8080; any other if it is taken)")
     return parser.parse_args()

@@ -13,13 +13,12 @@ from spark_jobs import delta, quarantine
 
 COLUMNS = ["silo", "step", "feed", "resource_type", "status", "run_id", "reasons"]
 NEW = "SELECT count(*) FROM held WHERE status = $status AND run_id = $run_id"
-# A reason that names the place in a record would be a reason of its own for each record.
-BY_REASON = r"""
+BY_REASON = """
 SELECT silo, step, feed, resource_type, reason, count(*) FILTER (run_id = $run_id) AS new, count(*) AS standing
 FROM (
     SELECT coalesce(silo, '') AS silo, coalesce(step, '') AS step, coalesce(feed, '') AS feed,
         coalesce(resource_type, '') AS resource_type, run_id,
-        unnest(list_distinct(list_transform(reasons, lambda name: regexp_replace(name, ' at byte \d+$', '')))) AS reason
+        unnest(list_distinct(reasons)) AS reason
     FROM held WHERE status = $status
 )
 GROUP BY ALL ORDER BY new DESC, standing DESC, silo, step, feed, resource_type, reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from cohortlake.core.catalog import PROJECT_CATALOG
 from tests import flow, hospitals
 
 pytestmark = pytest.mark.acceptance
 
 DELIVERIES, KILLS = 6, 5
 SEED = 20260101
+TABLES = ("patients", "encounters", "drugs", "medication_orders", "medications")
 
 
 def deliver(data: Path, number: int) -> None:
@@ -29,8 +32,19 @@ def deliver(data: Path, number: int) -> None:
         hospitals.write(data / "site_b_csv", f"{name}.{number}.csv.gz", [lines[0], *lines[1 + number :: DELIVERIES]])
 
 
+def write_catalog(folder: Path) -> None:
+    """The shipped catalog with few curated tables and no cohort: killing them all would teach nothing more."""
+    shutil.copytree(PROJECT_CATALOG, folder)
+    shutil.rmtree(folder / "cohorts")
+    for table in (folder / "tables").iterdir():
+        if table.name not in TABLES:
+            shutil.rmtree(table)
+
+
 def start(lake: Path, data: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cohortlake", "run", "--lake", str(lake), "--data", str(data)]
+    catalog = data.parent / "catalog"
+    command = [sys.executable, "-m", "cohortlake", "run", "--catalog", str(catalog)]
+    command += ["--lake", str(lake), "--data", str(data)]
     return subprocess.Popen(
         command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         env={**os.environ, "COHORTLAKE_DRIVER_MEMORY": "2g"},
@@ -67,6 +81,7 @@ def kill_within(lake: Path, data: Path, seconds: float, chance: random.Random) -
 def test_killed_runs_end_as_clean_ones(tmp_path, capsys):
     chance = random.Random(SEED)
     data, clean, killed = tmp_path / "data", tmp_path / "clean", tmp_path / "killed"
+    write_catalog(tmp_path / "catalog")
     key = "0" * 64
     for lake in (clean, killed):
         (lake / "phi/vault").mkdir(parents=True)
