@@ -27,6 +27,7 @@ from great_expectations.data_context.types.resource_identifiers import (
 
 from cohortlake.core.checks import Check
 from cohortlake.core.lake import Lake, write_error
+from expectations import pages
 from expectations.examine import VERDICTS, validate
 from expectations.suites import suite
 from expectations.verdict import Outcome
@@ -105,7 +106,8 @@ class Examiner:
                 success=not outcome.failed,
                 expectation_config=expectation.configuration,
                 result={
-                    "element_count": rows,
+                    # The values that were judged: a missing one is not.
+                    "element_count": round(100 * outcome.failed / outcome.percent) if outcome.failed else rows,
                     "unexpected_count": outcome.failed,
                     "unexpected_percent": outcome.percent,
                     "partial_unexpected_list": [],
@@ -126,7 +128,8 @@ class Examiner:
                 "unsuccessful_expectations": len(results) - good,
                 "success_percent": 100 * good / len(results) if results else None,
             },
-            meta={"run_id": self._run, "validation_time": self._run.run_time, "batch_markers": {}},
+            meta={"run_id": self._run, "validation_time": self._run.run_time, "batch_markers": {}}
+            | {"great_expectations_version": gx.__version__},
         )
         key = ExpectationSuiteIdentifier(name)
         page = ValidationResultIdentifier(key, self._run, "rows")
@@ -144,6 +147,6 @@ class Examiner:
         try:
             with self._lake.lock("docs"):
                 self._context.build_data_docs(site_names=[SITE], resource_identifiers=self._pages)
+                return pages.finish(self._docs, self._results / "results")
         except OSError as error:
             raise write_error(error, self._docs) from error
-        return self._docs / "index.html"
