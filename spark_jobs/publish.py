@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from cohortlake.core.gold import delta_connection
 from spark_jobs import delta, quarantine
 from spark_jobs.batches import mark_published, read_batch
 from spark_jobs.context import Book, Context, StepResult
@@ -66,9 +67,12 @@ def _is_plain(ctx: Context, staged: delta.Staged, folder: Path) -> bool:
         return False
     if not _has_rows(table, ctx.scope):
         return True
-    live = delta.read(ctx.spark, table).where(F.col(PARTITION) == ctx.scope).select("id")
-    fresh = staged_rows(ctx, staged.table, staged.parts).select("id")
-    return fresh.join(live, "id", "left_semi").isEmpty()
+    # DuckDB reads the live keys and nothing else; Spark's plan alone would take longer.
+    connection = delta_connection()
+    connection.register("staged", ids)
+    live = f"SELECT id FROM delta_scan('{table}') WHERE {PARTITION} = '{ctx.scope}'"  # noqa: S608
+    found = connection.execute(f"SELECT 1 FROM ({live}) SEMI JOIN staged USING (id) LIMIT 1").fetchone()  # noqa: S608
+    return found is None
 
 
 def _has_rows(table: Path, silo: str) -> bool:

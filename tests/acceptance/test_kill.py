@@ -18,7 +18,7 @@ from tests import flow, hospitals
 
 pytestmark = pytest.mark.acceptance
 
-DELIVERIES, KILLS = 6, 5
+DELIVERIES, KILLS = 3, 10
 SEED = 20260101
 TABLES = ("patients", "encounters", "drugs", "medication_orders", "medications")
 
