@@ -211,7 +211,11 @@ def run_plan(
             except Exception as error:
                 failures[step.name] = (step, error)
                 on_step(step, "failed", {"error": error})
-        write_report(run_id, lake=lake)
+        try:
+            write_report(run_id, lake=lake)
+        except LakeWriteError:
+            if not failures:
+                raise
     own = [(step, error) for step, error in failures.values() if not str(error).startswith("needs ")]
     if own:
         first = own[0][1]

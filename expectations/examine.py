@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cohortlake.core.checks import Check
+from cohortlake.core.checks import Check, Present
 from spark_jobs.delta import Part
 from spark_jobs.parallel import Unit
 
@@ -58,21 +58,25 @@ def slices(plan: str, folder: Path, parts: Sequence[Part], failures: Path | None
 
 
 def examine(unit: Unit, plans: Mapping[str, Plan]) -> Unit:
-    """One task: how many values failed each check that failed (and how many there were), and where its rows are kept.
+    """One task: how many values failed each check and how many were missing, and where the failing rows are kept.
 
     Raises ExpectationsError.
     """
     plan = plans[unit["plan"]]
     frame = _frame(unit, plan)
     verdicts = validate(plan.suite, frame, plan.checks, VERDICTS)
+    # A missing value is judged only where one must be there.
+    missing = {
+        check.name: 0 if isinstance(check.rule, Present) else int(frame[column].isna().sum())
+        for check, column in plan.checks
+    }
     failed = {name for name, result in verdicts.items() if not result["success"]}
-    if not failed:
-        return {"counts": {}, "rejects": None, "rejected": 0}
     some = [(check, column) for check, column in plan.checks if check.name in failed]
-    found = validate(plan.suite, frame, some, FAILURES)
+    found = validate(plan.suite, frame, some, FAILURES) if some else {}
     counts = {
-        name: [result["result"]["unexpected_count"], result["result"].get("missing_count", 0)]
-        for name, result in found.items()
+        name: [found[name]["result"]["unexpected_count"] if name in failed else 0, gaps]
+        for name, gaps in missing.items()
+        if gaps or name in failed
     }
     held: dict[int, list[str]] = {}
     noted: dict[int, list[str]] = {}

@@ -42,7 +42,7 @@ class SiloGate:
     def __init__(self, ctx: Context, folder: Path, staged: Mapping[str, delta.Staged]) -> None:
         self.ctx, self.folder, self.staged = ctx, folder, staged
         self.files = folder / "gate"
-        self.batch = read_batch(folder) or {"batch": None, "feeds": {}}
+        self.batch = read_batch(folder) or {"batch": None, "delivered": {}}
         every = silo_checks(ctx.catalog, ctx.scope)
         self.facts = [check for check in every if check.is_fact]
         self.extras: dict[str, Extras] = {name: extras(ctx.catalog.resources[name]) for name in staged}

@@ -19,7 +19,7 @@ class Volumes:
 
     def __init__(self, ctx: Context, batch: Mapping[str, Any]) -> None:
         self._path = ctx.lake.ops("volumes") / f"{ctx.scope}.json"
-        self._batch, self._feeds = batch["batch"], batch["feeds"]
+        self._batch, self._feeds = batch["batch"], batch["delivered"]
         self._declared = list(ctx.catalog.silos[ctx.scope].feeds)
         self._is_delivery = batch.get("bronze_version") != published_version(ctx.lake, ctx.scope)
 

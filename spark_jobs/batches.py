@@ -31,6 +31,7 @@ class BronzePart:
     path: str
     feed: str
     rows: int
+    is_replayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,18 @@ class Pending:
 
     def feeds(self) -> dict[str, int]:
         """Records by feed."""
-        counts: dict[str, int] = {}
-        for part in self.parts:
-            counts[part.feed] = counts.get(part.feed, 0) + part.rows
-        return counts
+        return _records(self.parts)
+
+    def delivered(self) -> dict[str, int]:
+        """Records by feed that are new: one that is taken up again was delivered before."""
+        return _records(part for part in self.parts if not part.is_replayed)
+
+
+def _records(parts: Iterable[BronzePart]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for part in parts:
+        counts[part.feed] = counts.get(part.feed, 0) + part.rows
+    return counts
 
 
 def _progress(lake: Lake, silo: str) -> Path:
@@ -98,16 +107,21 @@ def _replayed(lake: Lake, silo: str, has_new: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _replay_parts(lake: Lake, silo: str, rows: Iterable[dict[str, Any]], folder: Path) -> list[BronzePart]:
-    """The bronze records of quarantine rows, as parts of their own, a feed and header each."""
+def _replay_parts(published: Iterable[str], rows: Iterable[dict[str, Any]], folder: Path) -> list[BronzePart]:
+    """The bronze records of quarantine rows, as parts of their own, a feed and header each.
+
+    Only `published` parts (their paths) are looked through: one that is new is in the batch already, with the records
+    that a gate held which then stopped, or whose run was killed.
+    """
     places: dict[str, set[int]] = {}
     for row in rows:
         places.setdefault(row["file_hash"], set()).add(row["offset"])
     if not places:
         return []
-    live = {part.path: part for part in bronze_parts(lake, silo).values()}
-    found = []
-    table = ds.dataset(sorted(live), schema=SCHEMA, format="parquet")
+    files, found = sorted(published), []
+    if not files:
+        return []
+    table = ds.dataset(files, schema=SCHEMA, format="parquet")
     for file_hash, offsets in places.items():
         wanted = (ds.field("file_hash") == file_hash) & ds.field("offset").isin(pa.array(sorted(offsets), pa.int64()))
         found.append(table.to_table(filter=wanted))
@@ -121,7 +135,7 @@ def _replay_parts(lake: Lake, silo: str, rows: Iterable[dict[str, Any]], folder:
             path = folder / f"{feed}-{hashlib.sha256(str(header).encode()).hexdigest()[:8]}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(chosen, path)
-            parts.append(BronzePart(str(path), feed, chosen.num_rows))
+            parts.append(BronzePart(str(path), feed, chosen.num_rows, is_replayed=True))
     return parts
 
 
@@ -135,9 +149,10 @@ def pending(lake: Lake, catalog: Catalog, silo: str) -> Pending | None:
     if not new and not replayed:
         return None
     ids = sorted(row["quarantine_id"] for row in replayed)
-    parts = new + _replay_parts(lake, silo, replayed, lake.staging("phi", silo) / "replay")
+    published = [part.path for part in before.values()]
+    again = _replay_parts(published, replayed, lake.staging("phi", silo) / "replay")
     suffix = "-replay-" + hashlib.sha256("".join(ids).encode()).hexdigest()[:8] if ids else ""
-    return Pending(f"{silo}-{now:06d}{suffix}", now, parts, ids, _fingerprint(catalog, silo))
+    return Pending(f"{silo}-{now:06d}{suffix}", now, new + again, ids, _fingerprint(catalog, silo))
 
 
 def read_batch(folder: Path) -> dict[str, Any] | None:

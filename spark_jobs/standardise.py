@@ -150,6 +150,6 @@ def run(ctx: Context) -> StepResult:
         "unmapped": made.get("unmapped", {}),
         "not_mapped": made.get("not_mapped", {}),
     }
-    content = {**key, "feeds": batch.feeds(), "replayed": batch.replayed, "facts": facts}
+    content = {**key, "delivered": batch.delivered(), "replayed": batch.replayed, "facts": facts}
     delta.write_json(folder / BATCH_FILE, {**content, "books": [vars(book) for book in books]})
     return StepResult(books, json.loads(json.dumps(facts)))

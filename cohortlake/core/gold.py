@@ -13,7 +13,9 @@ from cohortlake.core.lake import Lake
 
 def tables(lake: Lake) -> list[str]:
     """The curated tables that the lake holds."""
-    return sorted(path.parent.name for path in (lake.root / "research/gold").glob("*/_delta_log"))
+    return sorted(
+        path.parent.name for path in (lake.root / "research/gold").glob("*/_delta_log") if any(path.glob("*.json"))
+    )
 
 
 def _extension() -> Path:

@@ -103,5 +103,7 @@ REASONS = {
 
 def write_error(error: OSError, path: Path | str) -> LakeWriteError:
     """The clear error for an OSError met while writing `path`."""
-    reason, hint = REASONS.get(error.errno or 0, (error.strerror or str(error), "Mend that, then run again."))
+    # delta-rs gives the system's words and no number.
+    number = error.errno or next((code for code in REASONS if os.strerror(code) in str(error)), 0)
+    reason, hint = REASONS.get(number, (error.strerror or str(error), "Mend that, then run again."))
     return LakeWriteError(f"cannot write {path}: {reason}", hint)
