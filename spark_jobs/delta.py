@@ -271,12 +271,24 @@ def replace_rows(table: Path, data: pa.Table, where: str) -> None:
             raise write_error(error, table) from error
 
 
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """The schema with texts as texts."""
+    return pa.schema([field.with_type(pa.string()) if field.type == pa.string_view() else field for field in schema])
+
+
 def rows(table: Path, columns: list[str] | None = None, filters: Any = None) -> pa.Table | None:
     """A small table's live rows without Spark, or None where there is no table."""
     try:
-        return DeltaTable(str(table)).to_pyarrow_table(columns=columns, filters=filters)
+        live = DeltaTable(str(table))
     except TableNotFoundError:
         return None
+    named = [name for name, *_ in filters or []]
+    found = live.to_pyarrow_table(columns=columns and list(dict.fromkeys([*columns, *named])))
+    # Files that delta-rs wrote again (UPDATE) say that their texts are string views, which Arrow cannot compare.
+    found = found.cast(_plain(found.schema))
+    if filters:
+        found = found.filter(pq.filters_to_expression(filters))
+    return found.select(columns) if columns else found
 
 
 @dataclass
