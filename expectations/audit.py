@@ -21,7 +21,8 @@ from cohortlake.core.checks import (
     Resolves,
     WellFormed,
 )
-from expectations.paths import element_sql, find, first_day, literal, period_seconds, present_sql, text_sql
+from cohortlake.core.sql import identifier, literal
+from expectations.paths import element_sql, find, first_day, period_seconds, present_sql, text_sql
 from spark_jobs.fhir_types import ARROW
 
 KEY = ("_file_hash", "_offset", "id")
@@ -123,10 +124,6 @@ def audit_sql(items: Sequence[Audited], define: Mapping[str, str], key: Sequence
     Where a check is across tables, `staged` has the column `FAILED`.
     """
     columns = {item.column: item.sql for item in items if item.column not in key}
-    listed = [*(f'"{name}"' for name in key), *(f"{sql} AS {_quoted(name)}" for name, sql in columns.items())]
+    listed = [*(f'"{name}"' for name in key), *(f"{sql} AS {identifier(name)}" for name, sql in columns.items())]
     defined = "".join(f', {sql} AS "{name}"' for name, sql in define.items())
     return f"SELECT {', '.join(listed)} FROM (SELECT *{defined} FROM staged)"  # noqa: S608
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -7,11 +7,6 @@ from cohortlake.core.checks import choice_elements
 from spark_jobs.fhir_types import ARROW
 
 
-def literal(text: str) -> str:
-    """A SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def find(tree: Node, path: str) -> Node:
     """The node at a path."""
     node = tree

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from cohortlake.core.catalog import Feed, Mapping
 from cohortlake.core.catalog.mapping import Children
-from cohortlake.core.mapping import Compiled, quote
+from cohortlake.core.mapping import Compiled
+from cohortlake.core.sql import identifier, literal
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION
 from spark_jobs.parallel import Unit
@@ -49,7 +50,7 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
     connection = duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
     connection.execute("SET TimeZone = 'UTC'")
     for view, files in unit["files"].items():
-        connection.execute(f"CREATE VIEW {_name(view)} AS FROM read_parquet({files}, hive_partitioning = false)")
+        connection.execute(f"CREATE VIEW {identifier(view)} AS FROM read_parquet({files}, hive_partitioning = false)")
     orphans: list[dict[str, Any]] = []
     if plan.mapping.children:
         if _view(plan.mapping.feed) in unit["files"]:
@@ -57,7 +58,7 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
         if unit["bucket"] == 0:
             orphans = _orphans(connection, plan.mapping, feeds, unit)
     else:
-        connection.execute(f"CREATE VIEW source AS FROM {_name(_view(plan.mapping.feed))}")
+        connection.execute(f"CREATE VIEW source AS FROM {identifier(_view(plan.mapping.feed))}")
     if _view(plan.mapping.feed) not in unit["files"]:
         return {"part": None, "rows": 0, "rows_in": 0, "rejected": orphans, "unmapped": {}}
     made = connection.execute(_mapped(plan)).arrow().read_all()
@@ -84,14 +85,10 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
 
 
 def _mapped(plan: Plan) -> str:
-    leaves = ", ".join(f"{sql} AS {_name(name)}" for name, sql in plan.compiled.leaves.items())
-    made = ", ".join(f"{sql} AS {_name(name)}" for name, sql in plan.compiled.columns.items())
+    leaves = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in plan.compiled.leaves.items())
+    made = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in plan.compiled.columns.items())
     rows = f"SELECT {', '.join(LAKE)}, {leaves} FROM source WHERE {plan.mapping.where}"  # noqa: S608
     return f"SELECT {made}, {', '.join(LAKE)} FROM ({rows})"  # noqa: S608
-
-
-def _name(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
 
 
 def _view(feed: str, *, is_new: bool = False) -> str:
@@ -105,9 +102,9 @@ def files_of(feed: str, every: list[str], new: list[str]) -> dict[str, list[str]
 
 def _newest(feed: str, declared: Feed) -> str:
     """The newest row of each key."""
-    key = ", ".join(map(_name, declared.key))
+    key = ", ".join(map(identifier, declared.key))
     ranked = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY _version DESC) = 1"
-    return f"SELECT * FROM {_name(_view(feed))} {ranked}"  # noqa: S608
+    return f"SELECT * FROM {identifier(_view(feed))} {ranked}"  # noqa: S608
 
 
 def joined(mapping: Mapping, feeds: ReadMapping[str, Feed], unit: Unit) -> str:
@@ -117,24 +114,25 @@ def joined(mapping: Mapping, feeds: ReadMapping[str, Feed], unit: Unit) -> str:
     place. The version grows with what is known of a resource: its newest part, then how many parts there are.
     """
     files = unit["files"]
-    bucket = f"hash({_name(feeds[mapping.feed].key[0])}) % {unit['buckets']} = {unit['bucket']}"
+    bucket = f"hash({identifier(feeds[mapping.feed].key[0])}) % {unit['buckets']} = {unit['bucket']}"
     steps = {"main": f"SELECT * FROM ({_newest(mapping.feed, feeds[mapping.feed])}) WHERE {bucket}"}  # noqa: S608
     lists, joins, versions, counts = [], [], ["main._version"], ["0"]
     touched = []
     if _view(mapping.feed, is_new=True) in files:
-        touched.append(f"SELECT {mapping.id} AS _id FROM {_name(_view(mapping.feed, is_new=True))}")  # noqa: S608
+        touched.append(f"SELECT {mapping.id} AS _id FROM {identifier(_view(mapping.feed, is_new=True))}")  # noqa: S608
     for number, (name, child) in enumerate(mapping.children.items()):
         if _view(child.feed) not in files:
-            fields = ", ".join(f"{_name(column)} VARCHAR" for column in columns(feeds[child.feed]))
-            lists.append(f"CAST(NULL AS STRUCT({fields})[]) AS {_name(name)}")
+            fields = ", ".join(f"{identifier(column)} VARCHAR" for column in columns(feeds[child.feed]))
+            lists.append(f"CAST(NULL AS STRUCT({fields})[]) AS {identifier(name)}")
             continue
         steps[f"child{number}"] = _grouped(child, feeds[child.feed])
-        lists.append(f"child{number}._lines AS {_name(name)}")
+        lists.append(f"child{number}._lines AS {identifier(name)}")
         joins.append(f"LEFT JOIN child{number} ON ({child.key}) = child{number}._on")
         versions.append(f"coalesce(child{number}._newest, '')")
         counts.append(f"coalesce(child{number}._count, 0)")
         if _view(child.feed, is_new=True) in files:
-            came = f"SELECT {_name(child.column)} FROM {_name(_view(child.feed, is_new=True))} WHERE {child.where}"  # noqa: S608
+            view = identifier(_view(child.feed, is_new=True))
+            came = f"SELECT {identifier(child.column)} FROM {view} WHERE {child.where}"  # noqa: S608
             touched.append(f"SELECT {mapping.id} AS _id FROM main WHERE ({child.key}) IN ({came})")  # noqa: S608
     newest = f"greatest({', '.join(versions)})" if len(versions) > 1 else versions[0]
     version = f"concat_ws('|', {newest}, lpad(CAST({' + '.join(counts)} AS VARCHAR), 12, '0')) AS _version"
@@ -147,12 +145,12 @@ def joined(mapping: Mapping, feeds: ReadMapping[str, Feed], unit: Unit) -> str:
 
 def _grouped(child: Children, feed: Feed) -> str:
     """A child's newest rows as a list for each value of its column, in the declared order."""
-    line = "{" + ", ".join(f"{quote(name)}: {_name(name)}" for name in columns(feed)) + "}"
-    order = ", ".join(f"{_name(name)} NULLS FIRST" for name in child.order)
+    line = "{" + ", ".join(f"{literal(name)}: {identifier(name)}" for name in columns(feed)) + "}"
+    order = ", ".join(f"{identifier(name)} NULLS FIRST" for name in child.order)
     return (
-        f"SELECT {_name(child.column)} AS _on, list({line} ORDER BY {order}, _version) AS _lines, "  # noqa: S608
+        f"SELECT {identifier(child.column)} AS _on, list({line} ORDER BY {order}, _version) AS _lines, "  # noqa: S608
         f"max(_version) AS _newest, count(*) AS _count FROM ({_newest(child.feed, feed)}) "
-        f"WHERE {child.where} GROUP BY {_name(child.column)}"
+        f"WHERE {child.where} GROUP BY {identifier(child.column)}"
     )
 
 
@@ -165,12 +163,12 @@ def _orphans(
         if not child.is_owned or _view(child.feed, is_new=True) not in unit["files"]:
             continue
         sql = (
-            f"SELECT _file_hash, _offset FROM {_name(_view(child.feed, is_new=True))} c "  # noqa: S608
+            f"SELECT _file_hash, _offset FROM {identifier(_view(child.feed, is_new=True))} c "  # noqa: S608
             f"WHERE ({child.where})"
         )
         if _view(mapping.feed) in unit["files"]:
-            parents = f"SELECT {child.key} AS _key FROM {_name(_view(mapping.feed))}"  # noqa: S608
-            sql += f" AND NOT EXISTS (FROM ({parents}) p WHERE p._key = c.{_name(child.column)})"
+            parents = f"SELECT {child.key} AS _key FROM {identifier(_view(mapping.feed))}"  # noqa: S608
+            sql += f" AND NOT EXISTS (FROM ({parents}) p WHERE p._key = c.{identifier(child.column)})"
         reason = f"{child.feed} resolves: no {mapping.feed} has its {child.column}"
         for file_hash, offset in connection.execute(sql).fetchall():
             found.append({"feed": child.feed, "_file_hash": file_hash, "_offset": offset, "reasons": [reason]})

@@ -14,20 +14,16 @@ from typing import Any
 from cohortlake.core.catalog.mapping import CodeMap, Mapping
 from cohortlake.core.catalog.resource import Node
 from cohortlake.core.errors import CatalogError
+from cohortlake.core.sql import literal
 
 EACH = "$each"
 NULL = "CAST(NULL AS VARCHAR)"
 UNMAPPED_TYPE = "STRUCT(map VARCHAR, code VARCHAR)[]"
 
 
-def quote(text: Any) -> str:
-    """A SQL string literal."""
-    return "'" + str(text).replace("'", "''") + "'"
-
-
 def struct(fields: Iterable[tuple[str, str]]) -> str:
     """A struct of named expressions."""
-    return "{" + ", ".join(f"{quote(name)}: {sql}" for name, sql in fields) + "}"
+    return "{" + ", ".join(f"{literal(name)}: {sql}" for name, sql in fields) + "}"
 
 
 @dataclass
@@ -165,7 +161,7 @@ class MappingCompiler:
         kind = self.sql_type(node) if not node.is_list else self.sql_type(Node(node.name, node.type, False))
         if not (isinstance(template, str) and template.startswith("=")):
             text = str(template).lower() if isinstance(template, bool) else str(template)
-            return _Value(f"CAST({quote(text)} AS {kind})", [])
+            return _Value(f"CAST({literal(text)} AS {kind})", [])
         expression, _, looked_up = template[1:].rpartition(" | ")
         if looked_up and expression:
             expression = self._look_up(expression.strip(), looked_up.strip(), scope, path)
@@ -187,20 +183,21 @@ class MappingCompiler:
             )
         code_map = self.maps[name]
         pairs = {code: getattr(entry, wanted) for code, entry in code_map.codes.items()}
-        fallback: str | None = {"code": f"({key})", "display": None, "system": quote(code_map.source)}[wanted]
+        fallback: str | None = {"code": f"({key})", "display": None, "system": literal(code_map.source)}[wanted]
         if code_map.unmapped:
             fixed = getattr(code_map.unmapped, wanted) or (code_map.target if wanted == "system" else None)
-            fallback = quote(fixed) if fixed is not None else None
+            fallback = literal(fixed) if fixed is not None else None
         if wanted == "system":
             pairs = {code: value or code_map.target for code, value in pairs.items()}
         branches = " ".join(
-            f"WHEN {quote(code)} THEN {quote(value) if value is not None else NULL}" for code, value in pairs.items()
+            f"WHEN {literal(code)} THEN {literal(value) if value is not None else NULL}"
+            for code, value in pairs.items()
         )
-        is_known = f"({key}) IN ({', '.join(quote(code) for code in pairs)})" if pairs else "false"
+        is_known = f"({key}) IN ({', '.join(literal(code) for code in pairs)})" if pairs else "false"
         is_unknown = f"({key}) IS NOT NULL AND NOT {is_known}"
         unknown = scope.leaf(f"CASE WHEN {is_unknown} THEN ({key}) END")
         scope.unmapped.append(
-            f"CASE WHEN {unknown} IS NOT NULL THEN {struct([('map', quote(name)), ('code', unknown)])} END"
+            f"CASE WHEN {unknown} IS NOT NULL THEN {struct([('map', literal(name)), ('code', unknown)])} END"
         )
         if not pairs:
             return f"CASE WHEN ({key}) IS NOT NULL THEN {fallback or NULL} END"
@@ -227,7 +224,7 @@ class MappingCompiler:
                 wrong = condition
                 if scope.lines:
                     wrong = f"len(list_filter({scope.name}, lambda l: {condition})) > 0"
-                found.append(f"CASE WHEN {wrong} THEN {quote(name)} END")
+                found.append(f"CASE WHEN {wrong} THEN {literal(name)} END")
         if not found:
             return "CAST(NULL AS VARCHAR[])"
         return f"list_filter([{', '.join(found)}], lambda x: x IS NOT NULL)"

@@ -10,8 +10,9 @@ import pytest
 
 from cohortlake.core.catalog.resource import resource_tree
 from cohortlake.core.checks import FHIR_ID, Check, Matches, OneOf, Within, choice_elements
+from cohortlake.core.sql import literal
 from expectations.audit import audit_columns, audit_sql
-from expectations.paths import element_sql, first_day, last_day, literal, period_seconds, present_sql
+from expectations.paths import element_sql, first_day, last_day, period_seconds, present_sql
 from spark_jobs.fhir_types import fhir_schema
 
 FINAL = OneOf(("final", "amended"))

@@ -27,11 +27,11 @@ from cohortlake.core.checks import (
     strictest,
 )
 from cohortlake.core.errors import CatalogError
+from cohortlake.core.sql import literal
 from expectations.audit import _breaks_sql
 from expectations.custom import is_fhir_date
 from expectations.examine import VERDICTS, validate
 from expectations.extras import extras
-from expectations.paths import literal
 
 A = "site_a_fhir_r4"
 
