@@ -29,13 +29,21 @@ DUCKDB = {
     "decimal": "DECIMAL(38,18)",
 }
 
-UNMAPPED = pa.list_(pa.struct([("map", pa.string()), ("code", pa.string())]))
-# Every silver row carries where it came from, which version of the record it is, and the codes that no map knew.
+
+def list_of(inner: pa.DataType) -> pa.ListType:
+    """A list whose items are called as Parquet has them, so that a file's paths are the same whoever writes it."""
+    return pa.list_(pa.field("element", inner))
+
+
+UNMAPPED = list_of(pa.struct([("map", pa.string()), ("code", pa.string())]))
+# Every silver row carries which version of the record it is, where it came from, the codes that no map knew, and what
+# its columns do not hold: JSON text of an object with those root elements, or null (`cohortlake.core.readers.fhir_json`).
 LAKE_FIELDS = [
     pa.field("_version", pa.string()),
     pa.field("_file_hash", pa.string()),
     pa.field("_offset", pa.int64()),
     pa.field("_unmapped", UNMAPPED),
+    pa.field("_rest", pa.string()),
 ]
 LAKE_COLUMNS = [field.name for field in LAKE_FIELDS]
 PARTITION = "silo"
@@ -47,7 +55,7 @@ def arrow_type(node: Node) -> pa.DataType:
         inner = pa.struct([pa.field(child.name, arrow_type(child)) for child in node.children.values()])
     else:
         inner = ARROW.get(node.type, pa.string())
-    return pa.list_(inner) if node.is_list else inner
+    return list_of(inner) if node.is_list else inner
 
 
 def duckdb_type(node: Node) -> str:

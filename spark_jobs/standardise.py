@@ -25,8 +25,8 @@ from spark_jobs.parallel import Unit, run_units
 from spark_jobs.standardise_csv import standardise_csv
 from spark_jobs.standardise_fhir import standardise_part
 
-# Bronze bytes (compressed) that one task takes; row groups hold about 16 MB of records.
-GROUPS_PER_TASK = 4
+# Row groups of bronze, of about 8 MB of records each, that one task makes one row group of silver of.
+GROUPS_PER_TASK = 8
 
 
 def create_silver(ctx: Context, tree: Node) -> None:

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -42,6 +41,12 @@ def record_version(last_updated: str | None, version_id: str | None) -> str:
     return f"{moment}|{number.zfill(12) if number.isdigit() else number}"
 
 
+def _same(column: pa.ChunkedArray) -> Any:
+    """The column, or the one value that all its rows have: text is joined to one value twice as fast."""
+    values = column.unique()
+    return values[0] if len(values) == 1 else column
+
+
 def _versions(meta: pa.ChunkedArray, records: pa.Table) -> pa.Array:
     """A version key a row: comparable as text, and the same whatever the order of arrival.
 
@@ -53,9 +58,11 @@ def _versions(meta: pa.ChunkedArray, records: pa.Table) -> pa.Array:
     else:
         pairs = zip(updated.to_pylist(), number.to_pylist(), strict=True)
         own = pa.array([record_version(*pair) for pair in pairs], pa.string())
-    modified = pc.strftime(records["file_modified_at"].cast(pa.timestamp("s")), format="%Y-%m-%dT%H:%M:%S")
+    modified = _same(records["file_modified_at"].cast(pa.timestamp("s")))
+    modified = pc.strftime(modified, format="%Y-%m-%dT%H:%M:%S")
     place = pc.utf8_lpad(records["offset"].cast(pa.string()), 15, "0")
-    return pc.binary_join_element_wise(own, modified, records["file_hash"], place, "|")
+    file = _same(records["file_hash"].cast(pa.string()))
+    return pc.binary_join_element_wise(own, modified, file, place, "|")
 
 
 def _shown_type(value: str | None) -> str:
@@ -65,6 +72,7 @@ def _shown_type(value: str | None) -> str:
 def _rejected(records: pa.Table, reasons: dict[int, str], ids: dict[int, str | None]) -> pa.Table:
     places = pa.array(sorted(reasons), pa.int64())
     taken = records.select(["file", "file_hash", "offset"]).take(places)
+    taken = taken.cast(pa.schema([REJECTED.field(name) for name in taken.column_names]))
     return taken.append_column("id", pa.array([ids.get(i) for i in sorted(reasons)], pa.string())).append_column(
         "reason", pa.array([reasons[i] for i in sorted(reasons)], pa.string())
     )
@@ -75,7 +83,7 @@ def _typed(records: pa.Table, schema: pa.Schema, wanted: str, unexpected: Counte
     payload = records["payload"].combine_chunks()
     parsed = parse(payload, schema)
     unexpected.update(parsed.unexpected)
-    table, kept, reasons = parsed.table, parsed.kept, dict(parsed.bad)
+    table, kept, rest, reasons = parsed.table, parsed.kept, parsed.rest, dict(parsed.bad)
     ids: dict[int, str | None] = {}
     is_wanted = pc.fill_null(pc.equal(table["resourceType"], wanted), False)
     if not pc.all(is_wanted).as_py() and table.num_rows:
@@ -84,13 +92,17 @@ def _typed(records: pa.Table, schema: pa.Schema, wanted: str, unexpected: Counte
             found = _shown_type(table["resourceType"][index].as_py())
             reasons[place] = f"resource type: {found} in a feed of {wanted}"
             ids[place] = table["id"][index].as_py()
-        table, kept = table.filter(is_wanted), kept[is_wanted.to_numpy().astype(bool)]
-    rows = records.select(["file", "file_hash", "file_modified_at", "offset"]).take(pa.array(kept, pa.int64()))
+        table, rest = table.filter(is_wanted), rest.filter(is_wanted.combine_chunks())
+        kept = kept[is_wanted.to_numpy().astype(bool)]
+    rows = records.select(["file", "file_hash", "file_modified_at", "offset"])
+    if len(kept) < rows.num_rows:
+        rows = rows.take(pa.array(kept, pa.int64()))
     lake = [
         _versions(table["meta"], rows),
-        rows["file_hash"],
+        rows["file_hash"].cast(pa.string()),
         rows["offset"],
         pa.nulls(table.num_rows, UNMAPPED),
+        rest,
     ]
     columns = [table[name] for name in schema.names if name != "resourceType"]
     names = [name for name in schema.names if name != "resourceType"] + [field.name for field in LAKE_FIELDS]
@@ -99,37 +111,29 @@ def _typed(records: pa.Table, schema: pa.Schema, wanted: str, unexpected: Counte
 
 def standardise_part(unit: Unit, schema: pa.Schema) -> Unit:
     """One task. Gives the silver part, the file of rejected records, and the values that silver does not type."""
-    source = pq.ParquetFile(unit["source"])
-    table = Path(unit["table"])
-    name = delta.part_path({PARTITION: unit["silo"]})
-    target = table / name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    source = pq.ParquetFile(unit["source"], read_dictionary=["file", "file_hash"])
+    groups = unit["groups"] if unit["groups"] is not None else range(source.num_row_groups)
+    rows: list[pa.Table] = []
     rejects: list[pa.Table] = []
     unexpected: Counter[str] = Counter()
-    rows, writer = 0, None
-    groups = unit["groups"] if unit["groups"] is not None else range(source.num_row_groups)
     for group in groups:
-        records = source.read_row_group(group, columns=BRONZE_COLUMNS)
-        typed, rejected = _typed(records, schema, unit["resource"], unexpected)
-        if rejected.num_rows:
-            rejects.append(rejected)
-        if typed.num_rows:
-            if writer is None:
-                writer = pq.ParquetWriter(target, typed.schema, write_statistics=False, **delta.COMPRESSION)
-            writer.write_table(typed)
-            rows += typed.num_rows
-    if writer:
-        writer.close()
-    path = None
-    if rejects:
+        typed, rejected = _typed(
+            source.read_row_group(group, columns=BRONZE_COLUMNS), schema, unit["resource"], unexpected
+        )
+        rows.append(typed)
+        rejects.append(rejected)
+    good, refused = pa.concat_tables(rows), pa.concat_tables(rejects)
+    part, path = None, None
+    if good.num_rows:
+        part = delta.write_part(Path(unit["table"]), good, {PARTITION: unit["silo"]})
+    if refused.num_rows:
         path = Path(unit["rejects"]) / delta.part_path({})
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.concat_tables(rejects), path)
-    part = asdict(delta.Part(name, rows, target.stat().st_size, {PARTITION: unit["silo"]})) if rows else None
+        pq.write_table(refused, path)
     return {
-        "part": part,
-        "rows": rows,
+        "part": asdict(part) if part else None,
+        "rows": good.num_rows,
         "rejects": str(path) if path else None,
-        "rejected": int(np.sum([t.num_rows for t in rejects])),
+        "rejected": refused.num_rows,
         "unexpected": dict(unexpected),
     }

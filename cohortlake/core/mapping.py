@@ -80,6 +80,7 @@ class MappingCompiler:
             value = self._element(self.mapping.elements.get(name), node, self.row, name)
             made[name] = value.sql if value else f"CAST(NULL AS {self.sql_type(node)})"
         made["_unmapped"] = self._unmapped()
+        made["_rest"] = NULL  # a mapping makes no element but those that silver types
         made["_bad"] = self._bad()
         leaves = {name: sql for sql, name in self.row.leaves.items()}
         for scope in self.scopes[1:]:

@@ -31,7 +31,14 @@ def schema() -> pa.Schema:
         ('{"id":2}', "wrong JSON type: id is a number, not a string"),
         ('{"active":"true"}', "wrong JSON type: active is a string, not a boolean"),
         ('{"name":{"family":"x"}}', "wrong JSON type: name is a object, not a array"),
-        ('{"id":"a","id":"b"}', "wrong JSON value"),
+        ('{"id":"a","id":"b"}', "not valid JSON: a name stands twice"),
+        ('{"id":"a",}', "not valid JSON"),
+        ('{"id":"a\tb"}', "not valid JSON: Invalid control character"),
+        ('{"id":"\\ud800"}', "not valid JSON: half of a surrogate pair"),
+        ('{"multipleBirthInteger":1.5}', "wrong JSON value: multipleBirthInteger is not an integer"),
+        ('{"multipleBirthInteger":3000000000}', "wrong JSON value: multipleBirthInteger is not an integer"),
+        ('{"multipleBirthInteger":"2"}', "wrong JSON type: multipleBirthInteger is a string, not a integer"),
+        ('{"id":"a"} {', "not one JSON object on the line"),
         ('{"a":' + "[" * 5000 + "]" * 5000 + "}", "nested deeper than 200 levels"),
         ('{"a":' + '{"b":' * 5000 + "1" + "}" * 5001, "nested deeper than 200 levels"),
     ],
@@ -58,21 +65,30 @@ def test_unexpected_fields_are_counted_at_their_paths(schema):
     assert not parsed.bad
 
 
-def test_decimals_beyond_18_places_are_rounded_and_counted(schema):
-    line = '{"id":"1","address":[{"extension":[{"extension":[{"url":"l","valueDecimal":0.0012345678901234567891}]}]}]}'
-    parsed = parse(pa.array([line]), schema)
-    place = parsed.table["address"][0].as_py()[0]["extension"][0]["extension"][0]
-    assert str(place["valueDecimal"]) == "0.001234567890123457"
-    assert parsed.unexpected == {"(decimals rounded to 18 places)": 1}
+@pytest.mark.parametrize("number", ["0.0012345678901234567891", "1.0", "100.50", "1e2", "-0.0"])
+def test_a_number_that_a_decimal_would_change_is_kept_as_written(schema, number):
+    place = '[{"extension":[{"extension":[{"url":"l","valueDecimal":%s}]}]}]' % number  # noqa: UP031
+    parsed = parse(pa.array(['{"id":"1","address":%s,"active":true}' % place]), schema)  # noqa: UP031
+    typed = parsed.table["address"][0].as_py()[0]["extension"][0]["extension"][0]["valueDecimal"]
+    assert abs(float(typed) - float(number)) < 1e-18
+    (rest,) = parsed.rest.to_pylist()
+    assert json.loads(rest, parse_float=str)["address"] == json.loads(place, parse_float=str)
 
 
-def _mutated(value, chance: random.Random, depth: int = 0):
+@pytest.mark.parametrize("number", ["0.001234567890123456", "1", "100.5", "-0.25", "12345678901234567890.5"])
+def test_a_number_that_a_decimal_holds_needs_no_text(schema, number):
+    place = '[{"extension":[{"extension":[{"url":"l","valueDecimal":%s}]}]}]' % number  # noqa: UP031
+    parsed = parse(pa.array(['{"id":"1","address":%s}' % place]), schema)  # noqa: UP031
+    assert parsed.rest.to_pylist() == [None]
+
+
+def mutated(value, chance: random.Random, depth: int = 0):
     if chance.random() < 0.03:
         return chance.choice([None, 1, -2.5, 10**30, True, "", "x", [], {}, [None], [[1]], {"a": {"b": []}}])
     if isinstance(value, dict):
-        kept = {key: _mutated(inner, chance, depth + 1) for key, inner in value.items() if chance.random() > 0.02}
+        kept = {key: mutated(inner, chance, depth + 1) for key, inner in value.items() if chance.random() > 0.02}
         return kept | ({"unheard_of": [{"x": None}]} if chance.random() < 0.05 else {})
-    return [_mutated(inner, chance, depth + 1) for inner in value] if isinstance(value, list) else value
+    return [mutated(inner, chance, depth + 1) for inner in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -81,7 +97,7 @@ def test_no_line_is_lost_whatever_it_holds(schema, seed):
     base = lines("site_a_fhir_r4/Patient.ndjson.gz")[:20]
     made = []
     for _ in range(chance.randint(1, 60)):
-        text = json.dumps(_mutated(json.loads(chance.choice(base)), chance))
+        text = json.dumps(mutated(json.loads(chance.choice(base)), chance))
         if chance.random() < 0.1:
             at = chance.randrange(len(text))
             text = text[:at] + chance.choice(["", '"', "{", "}", "\\"]) + text[at + 1 :]

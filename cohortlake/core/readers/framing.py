@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-BLOCK = 16 * 1024 * 1024
+BLOCK = 8 * 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 # A quoted field may hold line breaks; more than this many lines is a quote that was never closed.

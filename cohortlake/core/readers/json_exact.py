@@ -1,0 +1,189 @@
+"""One JSON line looked at exactly: is it good, what has the schema no place for, what must be kept as it was written.
+
+Slow and careful, for the few lines that need it: Python's own JSON reader, which keeps the place of each element.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+
+import pyarrow as pa
+
+MAX_DEPTH = 200
+TYPE = "resourceType"
+CANONICAL = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{0,17}[1-9])?")
+SPACES = re.compile(r"[ \t\n\r]*")
+INTEGER = "integer"
+INTEGERS = range(-(2**31), 2**31)
+JSON_TYPES = {str: "string", bool: "boolean", int: "number", list: "array", dict: "object", type(None): "null"}
+
+# The schema as plain Python: a struct is a dict, a list a one-item list, a leaf its JSON type.
+Shape = Any
+
+
+class Written(str):
+    """A number with a point or an exponent, as it was written."""
+
+    __slots__ = ()
+
+
+class WrongLineError(ValueError):
+    """The line cannot be a row; the message is the reason, without values."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an exact look found: `rest` is the JSON text of the elements that the schema does not hold, or None."""
+
+    rest: str | None
+    unexpected: Counter[str]
+
+
+def shape_of(schema: pa.Schema) -> Shape:
+    """A schema as plain Python."""
+    return {field.name: _shape(field.type) for field in schema}
+
+
+@lru_cache(maxsize=4096)
+def _shape(kind: pa.DataType) -> Shape:
+    if pa.types.is_struct(kind):
+        return {kind.field(i).name: _shape(kind.field(i).type) for i in range(kind.num_fields)}
+    if pa.types.is_list(kind):
+        return [_shape(kind.value_type)]
+    if pa.types.is_integer(kind):
+        return INTEGER
+    return "boolean" if pa.types.is_boolean(kind) else "string" if pa.types.is_string(kind) else "number"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise WrongLineError("not valid JSON: a name stands twice in an object")
+    return made
+
+
+def _refuse(text: str) -> None:
+    raise WrongLineError(f"not valid JSON: {text} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Written, parse_constant=_refuse)
+
+
+def _skip(line: str, at: int) -> int:
+    found = SPACES.match(line, at)
+    return found.end() if found else at
+
+
+def elements(line: str) -> dict[str, tuple[Any, str]]:
+    """An object's elements: name -> value, and its text as written. Raises WrongLineError, with what and where."""
+    try:
+        return _elements(line)
+    except (ValueError, IndexError) as error:
+        if isinstance(error, WrongLineError):
+            raise
+        raise WrongLineError(_why_not(line)) from None
+    except RecursionError:
+        raise WrongLineError(f"nested deeper than {MAX_DEPTH} levels") from None
+
+
+def _elements(line: str) -> dict[str, tuple[Any, str]]:
+    found: dict[str, tuple[Any, str]] = {}
+    at = _skip(line, 0)
+    if line[at] != "{":
+        raise WrongLineError("not a JSON object")
+    at = _skip(line, at + 1)
+    while line[at] != "}":
+        if line[at] != '"':
+            raise ValueError(at)
+        name, at = scanstring(line, at + 1, True)
+        at = _skip(line, at)
+        if line[at] != ":":
+            raise ValueError(at)
+        start = _skip(line, at + 1)
+        value, end = _DECODER.raw_decode(line, start)
+        if name in found:
+            raise WrongLineError("not valid JSON: a name stands twice in an object")
+        found[name] = (value, line[start:end])
+        at = _skip(line, end)
+        if line[at] == ",":
+            at = _skip(line, at + 1)
+            if line[at] == "}":
+                raise ValueError(at)
+        elif line[at] != "}":
+            raise ValueError(at)
+    if _skip(line, at + 1) != len(line):
+        raise WrongLineError("not one JSON object on the line")
+    return found
+
+
+def _why_not(line: str) -> str:
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        return f"not valid JSON: {error.msg} at character {error.pos + 1}"
+    except RecursionError:
+        return f"nested deeper than {MAX_DEPTH} levels"
+    return "not valid JSON"
+
+
+def look(line: str, shape: Shape) -> Look:
+    """Look at a line exactly. Raises WrongLineError where it cannot be a row of this shape."""
+    unexpected: Counter[str] = Counter()
+    rest = []
+    for name, (value, text) in elements(line).items():
+        if name in shape:
+            is_held = _is_held(shape[name], value, name, unexpected, 1)
+        else:
+            _count(value, name, unexpected, 1)
+            is_held = False
+        if not is_held and name != TYPE:
+            rest.append(f"{json.dumps(name, ensure_ascii=False)}:{text}")
+    return Look("{" + ",".join(rest) + "}" if rest else None, unexpected)
+
+
+def _is_held(shape: Shape, value: Any, path: str, unexpected: Counter[str], depth: int) -> bool:
+    """Whether a typed value gives back what was written; what the shape lacks is counted."""
+    if value is None:
+        return False
+    wanted = "object" if isinstance(shape, dict) else "array" if isinstance(shape, list) else shape
+    found = "number" if isinstance(value, Written) else JSON_TYPES[type(value)]
+    if found != ("number" if wanted == INTEGER else wanted):
+        raise WrongLineError(f"wrong JSON type: {path} is a {found}, not a {wanted}")
+    if wanted == INTEGER and (Decimal(value) % 1 or int(Decimal(value)) not in INTEGERS):
+        raise WrongLineError(f"wrong JSON value: {path} is not an integer of 32 bits")
+    held = True
+    if isinstance(shape, dict):
+        for name, inner in value.items():
+            if name in shape:
+                held &= _is_held(shape[name], inner, f"{path}.{name}", unexpected, depth + 1)
+            else:
+                _count(inner, f"{path}.{name}", unexpected, depth + 1)
+                held = False
+    elif isinstance(shape, list):
+        for item in value:
+            if item is not None:
+                held &= _is_held(shape[0], item, path, unexpected, depth + 1)
+    elif isinstance(value, Written):
+        return shape != INTEGER and CANONICAL.fullmatch(value) is not None
+    return held
+
+
+def _count(value: Any, path: str, unexpected: Counter[str], depth: int) -> None:
+    """Count the leaf values below a path that the shape lacks."""
+    if depth > MAX_DEPTH:
+        raise WrongLineError(f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _count(inner, f"{path}.{name}", unexpected, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _count(item, path, unexpected, depth + 1)
+    elif value is not None:
+        unexpected[path] += 1
