@@ -5,61 +5,79 @@ A view is one expression of the resource, so that several views over a table can
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from operator import and_
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from cohortlake.core.views import View, ViewPlan, compile_view, plan
-from spark_jobs.views_collections import Collection, Resource, concatenated
-from spark_jobs.views_expressions import ResourceKey, Scope, evaluate
+from cohortlake.core.views.needed import touched
+from spark_jobs import views_sql as F
+from spark_jobs.views_collections import Collection, Resource, concatenated, with_numbers
+from spark_jobs.views_columns import as_column
+from spark_jobs.views_expressions import Scope, SqlKey, evaluate
+from spark_jobs.views_repeat import descendants
+from spark_jobs.views_sql import Key, Sql
 from spark_jobs.views_values import convert, spark_type
 
+ResourceKey = Callable[[Column, Column], Column]
 
-def plain_id(resource_type: Column, resource_id: Column) -> Column:
+
+def plain_id(resource_type: Sql, resource_id: Sql) -> Sql:
     """The key of a resource where ids are unique and may be shown: its id."""
     return resource_id
 
 
 def view_frame(
-    resources: DataFrame, view: View | Mapping[str, Any], *, resource_key: ResourceKey | None = None
+    resources: DataFrame,
+    view: View | ViewPlan | Mapping[str, Any],
+    *,
+    resource_key: ResourceKey | None = None,
+    depth: int = plan.DEPTH,
 ) -> DataFrame:
     """The rows of a view, columns in the view's order.
 
     `resources` has a row a resource, of the view's resource type, and a column an element, named as in FHIR's JSON.
     `resource_key` makes the STRING key of getResourceKey() and getReferenceKey() from a resource's type and id, where
-    the default is the id alone.
+    the default is the id alone. `depth` is how many levels `repeat` goes down.
 
     Raises ViewError for a wrong view. A column without `collection` that meets more than one value stops the job when
-    it runs, as the specification asks; the error names the path, not the values.
+    it runs, as the specification asks, and so does an item below `depth`; the error names the path, not the values.
     """
-    compiled = compile_view(view)
-    scope = _scope(resources.schema, resource_key)
-    if compiled.where:
-        resources = resources.where(_condition(compiled, scope))
-    if compiled.select.is_one_row:
-        return resources.select(*_fields(compiled.select, scope))
-    return resources.select(F.inline(_rows(compiled.select, scope)))
+    compiled = view if isinstance(view, ViewPlan) else compile_view(view)
+    key = plain_id if resource_key is None else partial(Key, resource_key)
+    selected, where = view_sql(resources.schema, compiled, key=key, depth=depth)
+    if where is not None:
+        resources = resources.where(as_column(where, has_keys=resource_key is not None))
+    return resources.select(*(as_column(column, has_keys=resource_key is not None) for column in selected))
+
+
+def view_sql(
+    schema: StructType, view: ViewPlan, *, key: SqlKey = plain_id, depth: int = plan.DEPTH
+) -> tuple[list[Sql], Sql | None]:
+    """What to select from rows of the schema for a view's rows, and the condition that it sets, if any."""
+    scope = Scope(Resource(schema), F.lit(0), key, depth)
+    where = _condition(view, scope) if view.where else None
+    if view.select.is_one_row:
+        return _fields(view.select, scope), where
+    return [F.inline(_rows(view.select, scope))], where
 
 
 def view_rows(schema: StructType, view: ViewPlan, *, resource_key: ResourceKey | None = None) -> Column:
     """The rows of one resource of the schema, as an array of structs; null or empty for none."""
-    scope = _scope(schema, resource_key)
+    key = plain_id if resource_key is None else partial(Key, resource_key)
+    scope = Scope(Resource(schema), F.lit(0), key, plan.DEPTH)
     rows = _rows(view.select, scope)
-    return F.when(_condition(view, scope), rows) if view.where else rows
+    kept = F.when(_condition(view, scope), rows) if view.where else rows
+    return as_column(kept, has_keys=resource_key is not None)
 
 
-def _scope(schema: StructType, resource_key: ResourceKey | None) -> Scope:
-    return Scope(Resource(schema), F.lit(0), resource_key or plain_id)
-
-
-def _condition(view: ViewPlan, scope: Scope) -> Column:
-    return reduce(and_, (evaluate(rule, scope).column for rule in view.where))
+def _condition(view: ViewPlan, scope: Scope) -> Sql:
+    return reduce(and_, (evaluate(rule.value, scope).column for rule in view.where))
 
 
 @dataclass(frozen=True)
@@ -67,14 +85,14 @@ class _Part:
     """An array of structs with these fields: some columns of the rows, to be crossed with the others."""
 
     names: list[str]
-    structs: Column
+    structs: Sql
 
 
 def _names(select: plan.Select) -> list[str]:
     return [column.name for column in select.columns_in_order()]
 
 
-def _rows(select: plan.Select, scope: Scope) -> Column:
+def _rows(select: plan.Select, scope: Scope) -> Sql:
     """The rows of a select: an array of structs, whose fields are its columns in order."""
     parts = _parts(select, scope)
     return parts[0].structs if len(parts) == 1 else _crossed(parts, _names(select), {})
@@ -94,11 +112,14 @@ def _parts(select: plan.Select, scope: Scope) -> list[_Part]:
     return parts
 
 
-def _iterated(select: plan.Select, iteration: plan.Expression, scope: Scope) -> Column:
-    items = evaluate(iteration, scope)
+def _iterated(select: plan.Select, iteration: plan.Expression, scope: Scope) -> Sql:
     body = replace(select, iteration=None)
+    if isinstance(iteration, plan.Descendants):
+        items = descendants(iteration, scope, touched(body, iteration.type, scope.depth))
+    else:
+        items = evaluate(iteration, replace(scope, as_written=True))
 
-    def of_item(item: Column, index: Column) -> Column:
+    def of_item(item: Sql, index: Sql) -> Sql:
         inner = replace(scope, focus=Collection(item, items.type), row_index=index)
         return _struct(body, inner) if body.is_one_row else _rows(body, inner)
 
@@ -110,11 +131,11 @@ def _iterated(select: plan.Select, iteration: plan.Expression, scope: Scope) -> 
     return F.when(items.exists, rows).otherwise(F.array(nulls))
 
 
-def _crossed(parts: Sequence[_Part], names: Sequence[str], known: Mapping[str, Column]) -> Column:
+def _crossed(parts: Sequence[_Part], names: Sequence[str], known: Mapping[str, Sql]) -> Sql:
     """The cross product of parts, given the fields `known` of a row of those before them."""
     first, *others = parts
 
-    def joined(struct: Column) -> Column:
+    def joined(struct: Sql) -> Sql:
         fields = {**known, **{name: struct.getField(name) for name in first.names}}
         return _crossed(others, names, fields) if others else F.struct(*(fields[name].alias(name) for name in names))
 
@@ -122,24 +143,35 @@ def _crossed(parts: Sequence[_Part], names: Sequence[str], known: Mapping[str, C
     return concatenated(rows) if others else rows
 
 
-def _struct(select: plan.Select, scope: Scope) -> Column:
+def _struct(select: plan.Select, scope: Scope) -> Sql:
     return F.struct(*_fields(select, scope))
 
 
-def _fields(select: plan.Select, scope: Scope) -> list[Column]:
+def _fields(select: plan.Select, scope: Scope) -> list[Sql]:
     """The columns of a select that gives one row."""
     own = [_column(column, scope).alias(column.name) for column in select.columns]
     return [*own, *(field for inner in select.selects for field in _fields(inner, scope))]
 
 
-def _column(column: plan.Column, scope: Scope) -> Column:
-    found, sql_type = evaluate(column.value, scope), column.sql_type
-    if sql_type is not None and found.type.simpleString().upper() != spark_type(sql_type):
-        found = found.each(lambda item: convert(column.value.type, sql_type, item), found.type)
+def _column(column: plan.Column, scope: Scope) -> Sql:
+    found = _value(column, scope)
     return F.when(found.exists, found.items) if column.is_collection else found.column
 
 
-def _null(column: plan.Column) -> Column:
+def _value(column: plan.Column, scope: Scope) -> Collection:
+    """What a column's path gives, as the column's SQL type."""
+    fhir_type, sql_type = column.value.type, column.sql_type
+    if sql_type is None:
+        found = evaluate(column.value, replace(scope, as_written=True))
+        wanted = with_numbers(found.type, fhir_type)
+        return found if wanted == found.type else found.each(lambda item: item.try_cast(wanted), wanted)
+    found = evaluate(column.value, scope)
+    if found.type.simpleString().upper() == spark_type(sql_type):
+        return found
+    return found.each(lambda item: convert(fhir_type, sql_type, item), found.type)
+
+
+def _null(column: plan.Column) -> Sql:
     """The column where an iteration has no items: null, save for %rowIndex, which the specification sets to 0."""
     value = F.lit(0 if isinstance(column.value, plan.RowIndex) else None)
     if column.sql_type is None:

@@ -1,13 +1,18 @@
-"""FHIRPath collections as Spark columns, and the struct types of their items."""
+"""FHIRPath collections as Spark SQL, and the struct types of their items."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, NullType, StructField, StructType
+from pyspark.sql.types import ArrayType, DataType, DecimalType, NullType, StringType, StructField, StructType
+
+from cohortlake.core.fhir.definitions import elements
+from spark_jobs import views_sql as F
+from spark_jobs.views_sql import Sql
+from spark_jobs.views_values import least_text
+
+DECIMAL = DecimalType(38, 18)
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Collection:
     `type` is the Spark type of an item, NullType where the rows' schema lacks the element.
     """
 
-    column: Column
+    column: Sql
     type: DataType
     is_list: bool = False
 
@@ -27,12 +32,12 @@ class Collection:
         return isinstance(self.type, NullType)
 
     @property
-    def items(self) -> Column:
+    def items(self) -> Sql:
         """The items as an array, null for none."""
         return self.column if self.is_list else F.when(self.column.isNotNull(), F.array(self.column))
 
     @property
-    def exists(self) -> Column:
+    def exists(self) -> Sql:
         return F.coalesce(F.size(self.column) > 0, F.lit(False)) if self.is_list else self.column.isNotNull()
 
     def member(self, name: str) -> Collection:
@@ -45,13 +50,13 @@ class Collection:
             return Collection(F.array_compact(items), declared.elementType, is_list=True)
         return Collection(F.array_compact(found) if self.is_list else found, declared, self.is_list)
 
-    def each(self, change: Callable[[Column], Column], changed: DataType) -> Collection:
+    def each(self, change: Callable[[Sql], Sql], changed: DataType) -> Collection:
         """Every item changed to another type; those that became null are left out."""
         if not self.is_list:
             return Collection(change(self.column), changed)
         return Collection(F.array_compact(F.transform(self.column, lambda item: change(item))), changed, is_list=True)
 
-    def _field(self, name: str) -> Column:
+    def _field(self, name: str) -> Sql:
         return self.column.getField(name)
 
 
@@ -59,13 +64,13 @@ class Resource(Collection):
     """The row itself. Its elements are read as columns, so that Spark scans only those which a view names."""
 
     def __init__(self, schema: StructType) -> None:
-        super().__init__(F.struct(*(F.col(f"`{name}`") for name in schema.names)), schema)
+        super().__init__(F.struct(*(F.col(name) for name in schema.names)), schema)
 
-    def _field(self, name: str) -> Column:
-        return F.col(f"`{name}`")
+    def _field(self, name: str) -> Sql:
+        return F.col(name)
 
 
-def concatenated(arrays: Column) -> Column:
+def concatenated(arrays: Sql) -> Sql:
     """An array of arrays as one. Spark's flatten alone gives null where one of them is null."""
     return F.flatten(F.array_compact(arrays))
 
@@ -79,11 +84,14 @@ def merged(left: DataType, right: DataType) -> DataType:
         for field in right.fields:
             shared[field.name] = merged(shared[field.name], field.dataType) if field.name in shared else field.dataType
         return StructType([StructField(name, data_type) for name, data_type in shared.items()])
-    return left
+    return right if isinstance(right, StructType) else left
 
 
-def widened(column: Column, source: DataType, target: DataType) -> Column:
-    """A value of a type as one of a type that `merged` it with others: the fields that it lacks are null."""
+def widened(column: Sql, source: DataType, target: DataType) -> Sql:
+    """A value of a type as one of another: the fields that it lacks are null.
+
+    Text stands for a complex value of which no more is asked than whether it is there, and so has no fields to give.
+    """
     if source == target:
         return column
     if isinstance(source, ArrayType) and isinstance(target, ArrayType):
@@ -97,4 +105,24 @@ def widened(column: Column, source: DataType, target: DataType) -> Column:
             for field in target.fields
         ]
         return F.when(column.isNotNull(), F.struct(*fields))
+    if isinstance(target, StructType):
+        return F.lit(None).cast(target)
+    if isinstance(target, StringType):
+        return least_text(column) if isinstance(source, DecimalType) else F.to_json(column)
     return column
+
+
+def with_numbers(data_type: DataType, fhir_type: str) -> DataType:
+    """A complex type whose decimals are text, as JSON writes them, with numbers in their place."""
+    if isinstance(data_type, ArrayType):
+        return ArrayType(with_numbers(data_type.elementType, fhir_type))
+    if fhir_type == "decimal":
+        return DECIMAL
+    if not isinstance(data_type, StructType):
+        return data_type
+    known = elements(fhir_type)
+    fields = [
+        StructField(f.name, with_numbers(f.dataType, known[f.name].type) if f.name in known else f.dataType)
+        for f in data_type.fields
+    ]
+    return StructType(fields)

@@ -1,26 +1,28 @@
-"""A plan's expressions as Spark columns over typed FHIR rows.
+"""A plan's expressions as Spark SQL over typed FHIR rows.
 
-Columns only: no UDF, no join, nothing that Spark Connect lacks. An element that the rows' schema lacks is empty.
+Expressions only: no UDF, no join, nothing that Spark Connect lacks. An element that the rows' schema lacks is empty. A
+decimal is a number, or text where the rows keep how it was written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import reduce
 from operator import or_
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
-from pyspark.sql.types import BooleanType, DataType, DecimalType, IntegerType, NullType, StringType
+from pyspark.sql.types import BooleanType, DataType, DecimalType, IntegerType, LongType, StringType
 
 from cohortlake.core.views import plan
+from cohortlake.core.views.dates import sortable_date, sortable_time
 from cohortlake.core.views.types import Kind, kind
-from spark_jobs.views_collections import Collection, concatenated, merged, widened
-from spark_jobs.views_values import boundary, calculate, compare, sortable
+from spark_jobs import views_sql as F
+from spark_jobs.views_collections import DECIMAL, Collection
+from spark_jobs.views_sql import Sql
+from spark_jobs.views_values import boundary, calculate, compare, equal_in_order, least_text, sortable
 
-ResourceKey = Callable[[Column, Column], Column]
-Paths = Sequence[plan.Expression]
+SqlKey = Callable[[Sql, Sql], Sql]
 
 # Type and id of a relative, absolute or versioned reference: https://hl7.org/fhir/R4/references.html#literal
 LITERAL_REFERENCE = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?$"
@@ -28,19 +30,26 @@ LITERAL_REFERENCE = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history
 
 @dataclass(frozen=True)
 class Scope:
-    """What a path refers to: the item at hand, its place in the nearest iteration, and how a resource is keyed."""
+    """What a path refers to: the item at hand, its place in the nearest iteration, and how a resource is keyed.
+
+    `depth` is how many levels `repeat` goes down; `as_written` keeps decimals that are text as they are.
+    """
 
     focus: Collection
-    row_index: Column
-    resource_key: ResourceKey
+    row_index: Sql
+    resource_key: SqlKey
+    depth: int
+    as_written: bool = False
 
     def on(self, focus: Collection) -> Scope:
-        return replace(self, focus=focus)
+        return replace(self, focus=focus, as_written=False)
 
 
 def primitive_type(fhir_type: str) -> DataType:
     """How a typed row holds a FHIR primitive."""
-    types = {Kind.BOOLEAN: BooleanType(), Kind.INTEGER: IntegerType(), Kind.DECIMAL: DecimalType(38, 18)}
+    if fhir_type == "integer64":
+        return LongType()
+    types = {Kind.BOOLEAN: BooleanType(), Kind.INTEGER: IntegerType(), Kind.DECIMAL: DECIMAL}
     return types.get(kind(fhir_type), StringType())
 
 
@@ -48,14 +57,16 @@ def evaluate(expression: plan.Expression, scope: Scope) -> Collection:
     """The collection that an expression stands for."""
     match expression:
         case plan.Focus():
-            return scope.focus
+            return _number(scope.focus, expression.type, scope)
         case plan.Member(source=source, name=name):
             found = evaluate(source, scope).member(name)
             if found.is_missing and kind(expression.type) is not Kind.COMPLEX:
                 return replace(found, column=found.column.cast(primitive_type(expression.type)))
-            return found
+            return _number(found, expression.type, scope)
         case plan.Filter(source=source, criteria=criteria):
-            return _filtered(evaluate(source, scope), criteria, scope)
+            return _kept(evaluate(source, scope), lambda item: evaluate(criteria, scope.on(item)).column)
+        case plan.OfType(source=source, type=resource_type):
+            return _kept(evaluate(source, scope), lambda item: item.member("resourceType").column == resource_type)
         case plan.Item(source=source, index=index):
             items, place = evaluate(source, scope), evaluate(index, scope).column
             if items.is_list:
@@ -66,20 +77,26 @@ def evaluate(expression: plan.Expression, scope: Scope) -> Collection:
         case plan.ReferenceKey(source=source, target=target):
             references = evaluate(source, scope).member("reference")
             return references.each(lambda text: _key(text, target, scope), StringType())
-        case plan.Descendants():
-            return _descendants(expression, scope)
-    return Collection(_computed(expression, scope), primitive_type(expression.type))
+    return Collection(_computed(expression, replace(scope, as_written=False)), primitive_type(expression.type))
 
 
-def _computed(expression: plan.Expression, scope: Scope) -> Column:
+def _number(found: Collection, fhir_type: str, scope: Scope) -> Collection:
+    """Decimals that are text as numbers, unless it matters how they were written."""
+    if scope.as_written or kind(fhir_type) is not Kind.DECIMAL or not isinstance(found.type, StringType):
+        return found
+    return found.each(lambda text: text.try_cast(DECIMAL), DECIMAL)
+
+
+def _computed(expression: plan.Expression, scope: Scope) -> Sql:
     """The primitive that an operator or a function gives."""
 
-    def column(operand: plan.Expression) -> Column:
+    def column(operand: plan.Expression) -> Sql:
         return evaluate(operand, scope).column
 
     match expression:
         case plan.Literal(value=value):
-            return F.lit(value)
+            is_typed = not isinstance(value, Decimal) and expression.type != "integer64"
+            return F.lit(value) if is_typed else F.lit(str(value)).cast(primitive_type(expression.type))
         case plan.RowIndex():
             return scope.row_index
         case plan.Exists(source=plan.Choice(members=members)):
@@ -91,32 +108,32 @@ def _computed(expression: plan.Expression, scope: Scope) -> Column:
         case plan.Logic(operator=operator, left=left, right=right):
             return _logic(operator, column(left), column(right))
         case plan.Equality(left=left, right=right):
-            return _equal(left, right, scope)
+            one, other = _sortable(left, scope), _sortable(right, scope)
+            if not (one.is_list or other.is_list):
+                return compare("=", left.type, one.column, other.column)
+            return F.when(one.exists & other.exists, equal_in_order(left.type, one.items, other.items))
         case plan.Comparison(operator=operator, left=left, right=right):
-            return compare(operator, left.type, column(left), column(right))
+            return compare(operator, left.type, _sortable(left, scope).column, _sortable(right, scope).column)
         case plan.Arithmetic(operator=operator, left=left, right=right):
-            return calculate(operator, column(left), column(right), is_whole=expression.type == "integer")
+            return calculate(operator, column(left), column(right), expression.type)
         case plan.Concatenation(left=left, right=right, is_total=is_total):
             texts = (column(left), column(right))
             return F.concat(*(F.coalesce(text, F.lit("")) for text in texts)) if is_total else F.concat(*texts)
         case plan.Join(source=source, separator=separator):
             texts = F.coalesce(evaluate(source, scope).items, F.array().cast("ARRAY<STRING>"))
-            return F.call_function("array_join", texts, column(separator))
-        case plan.Boundary(source=source, is_high=is_high):
-            return boundary(source.type, column(source), is_high)
+            return F.array_join(texts, column(separator))
+        case plan.Boundary(source=source, is_high=is_high, precision=precision):
+            return boundary(source.type, _written(source, scope), is_high, precision)
         case plan.ResourceKey(source=source):
             return scope.resource_key(F.lit(source.type), evaluate(source, scope).member("id").column)
     raise NotImplementedError(type(expression).__name__)
 
 
-def _filtered(items: Collection, criteria: plan.Expression, scope: Scope) -> Collection:
+def _kept(items: Collection, keeps: Callable[[Collection], Sql]) -> Collection:
     if not items.is_list:
-        return Collection(F.when(evaluate(criteria, scope.on(items)).column, items.column), items.type)
-
-    def holds(item: Column) -> Column:
-        return evaluate(criteria, scope.on(Collection(item, items.type))).column
-
-    return Collection(F.filter(items.column, holds), items.type, is_list=True)
+        return Collection(F.when(keeps(items), items.column), items.type)
+    kept = F.filter(items.column, lambda item: keeps(Collection(item, items.type)))
+    return Collection(kept, items.type, is_list=True)
 
 
 def _single(items: Collection, at: str) -> Collection:
@@ -128,7 +145,7 @@ def _single(items: Collection, at: str) -> Collection:
     return Collection(only, items.type)
 
 
-def _logic(operator: str, left: Column, right: Column) -> Column:
+def _logic(operator: str, left: Sql, right: Sql) -> Sql:
     # SQL's and, or and not are three-valued as FHIRPath's are.
     match operator:
         case "and":
@@ -141,49 +158,25 @@ def _logic(operator: str, left: Column, right: Column) -> Column:
             return ~left | right
 
 
-def _equal(left: plan.Expression, right: plan.Expression, scope: Scope) -> Column:
-    one, other = evaluate(left, scope), evaluate(right, scope)
-    if not (one.is_list or other.is_list):
-        return compare("=", left.type, one.column, other.column)
-    items = [F.transform(found.items, lambda item: sortable(left.type, item)) for found in (one, other)]
-    return F.when(one.exists & other.exists, items[0] == items[1])
+def _sortable(expression: plan.Expression, scope: Scope) -> Collection:
+    """Items in the form that compares as they do. A literal is brought there now, once, and not for every row."""
+    if isinstance(expression, plan.Literal) and kind(expression.type) in (Kind.DATE, Kind.TIME):
+        form = sortable_time if kind(expression.type) is Kind.TIME else sortable_date
+        return Collection(F.lit(form(str(expression.value))), StringType())
+    items = evaluate(expression, scope)
+    return items.each(lambda item: sortable(expression.type, item), items.type)
 
 
-def _key(reference: Column, target: str | None, scope: Scope) -> Column:
+def _written(expression: plan.Expression, scope: Scope) -> Sql:
+    """A date, time or decimal as it was written, as far as the rows have kept that."""
+    if isinstance(expression, plan.Literal):
+        return F.lit(str(expression.value))
+    found = evaluate(expression, replace(scope, as_written=True))
+    return least_text(found.column) if isinstance(found.type, DecimalType) else found.column
+
+
+def _key(reference: Sql, target: str | None, scope: Scope) -> Sql:
     # regexp_extract gives '' for a reference without type and id: a urn, a contained resource, a search.
     found_type = F.regexp_extract(reference, LITERAL_REFERENCE, 1)
     is_wanted = found_type != "" if target is None else found_type == target
     return F.when(is_wanted, scope.resource_key(found_type, F.regexp_extract(reference, LITERAL_REFERENCE, 2)))
-
-
-def _descendants(expression: plan.Descendants, scope: Scope) -> Collection:
-    """The items below, as deep as the rows' schema goes, widened to one type so that one array holds them."""
-    types = list(_types_below(expression.first, expression.next, scope))
-    if not types:
-        return Collection(F.lit(None), NullType())
-    target = reduce(merged, types)
-    return Collection(
-        concatenated(F.array(*_below(expression.first, expression.next, target, scope))), target, is_list=True
-    )
-
-
-def _types_below(paths: Paths, next_paths: Paths, scope: Scope) -> Iterator[DataType]:
-    for path in paths:
-        found = evaluate(path, scope)
-        if not found.is_missing:
-            yield found.type
-            yield from _types_below(next_paths, next_paths, scope.on(Collection(F.lit(None), found.type)))
-
-
-def _below(paths: Paths, next_paths: Paths, target: DataType, scope: Scope) -> list[Column]:
-    """What each path leads to: an array with each item before those below it."""
-    reached = (evaluate(path, scope) for path in paths)
-    return [_with_those_below(found, next_paths, target, scope) for found in reached if not found.is_missing]
-
-
-def _with_those_below(found: Collection, next_paths: Paths, target: DataType, scope: Scope) -> Column:
-    def expanded(item: Column) -> Column:
-        below = _below(next_paths, next_paths, target, scope.on(Collection(item, found.type)))
-        return concatenated(F.array(F.array(widened(item, found.type, target)), *below))
-
-    return concatenated(F.transform(found.items, expanded))

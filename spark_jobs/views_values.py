@@ -1,4 +1,4 @@
-"""FHIR's primitive values as Spark columns: how they compare and compute, and how they become SQL types.
+"""FHIR's primitive values as Spark SQL: how they compare and compute, and how they become SQL types.
 
 Dates and times are text, as FHIR writes them. The session's time zone is taken to be UTC (spark_jobs.session sets it).
 """
@@ -6,11 +6,11 @@ Dates and times are text, as FHIR writes them. The session's time zone is taken 
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
-
-from cohortlake.core.views.types import Kind, kind
+from cohortlake.core.views.types import Kind, default_sql_type, kind
+from spark_jobs import views_sql as F
+from spark_jobs.views_sql import Sql
 
 COMPARATORS = {
     "=": operator.eq,
@@ -29,6 +29,9 @@ DECIMAL = "DECIMAL(38,18)"
 FACTOR = "DECIMAL(23,9)"
 
 FIRST, LAST = "00:00:00.000", "23:59:59.999"
+# Digits of a date or time -> characters.
+DATE_LENGTHS = {4: 4, 6: 7, 8: 10, 10: 13, 12: 16, 14: 19, 17: 23}
+TIME_LENGTHS = {2: 2, 4: 5, 6: 8, 9: 12}
 ZONE = r"(Z|[+-]\d{2}:\d{2})$"
 
 
@@ -37,7 +40,7 @@ def spark_type(sql_type: str) -> str:
     return SPARK_NAMES.get(sql_type, sql_type)
 
 
-def convert(fhir_type: str, sql_type: str, value: Column) -> Column:
+def convert(fhir_type: str, sql_type: str, value: Sql) -> Sql:
     """A value as a SQL type. A partial date is its first day or instant; what cannot be read as the type is null, for
     one bad value must not stop a run (the table's expectations see it)."""
     if sql_type == "BINARY" and fhir_type == "base64Binary":
@@ -45,35 +48,40 @@ def convert(fhir_type: str, sql_type: str, value: Column) -> Column:
     return value.try_cast(spark_type(sql_type))
 
 
-def compare(symbol: str, fhir_type: str, left: Column, right: Column) -> Column:
-    """Compare two values. Dates of unlike precision are compared as far as both go, and are empty where that does not
-    decide (https://hl7.org/fhirpath/#equals)."""
+def compare(symbol: str, fhir_type: str, left: Sql, right: Sql) -> Sql:
+    """Compare two values in their sortable form. Dates of unlike precision are compared as far as both go, and are
+    empty where that does not decide (https://hl7.org/fhirpath/#datetime-equality)."""
     comparator = COMPARATORS[symbol]
     if kind(fhir_type) not in (Kind.DATE, Kind.TIME):
         return comparator(left, right)
-    left, right = sortable(fhir_type, left), sortable(fhir_type, right)
     shared = F.least(F.length(left), F.length(right))
     left_start, right_start = F.left(left, shared), F.left(right, shared)
     decided = F.when(left_start != right_start, comparator(left_start, right_start))
     return decided.when(F.length(left) == F.length(right), comparator(left, right))
 
 
-def sortable(fhir_type: str, value: Column) -> Column:
-    """A value in the one form of its kind: dates and times in UTC and with milliseconds, numbers as decimals."""
-    match kind(fhir_type):
-        case Kind.DATE:
-            instant = F.date_format(value.try_cast("TIMESTAMP"), "yyyy-MM-dd'T'HH:mm:ss.SSS")
-            return F.when(F.contains(value, F.lit("T")), instant).otherwise(value)
-        case Kind.TIME:
-            is_without_millis = F.length(value) == len("12:34:56")
-            return F.when(is_without_millis, F.concat(value, F.lit(".000"))).otherwise(value)
-        case Kind.INTEGER | Kind.DECIMAL:
-            return value.try_cast(DECIMAL)
+def equal_in_order(fhir_type: str, left: Sql, right: Sql) -> Sql:
+    """Whether arrays of sortable values are equal pair by pair: false where a pair is unequal or lacks its other half,
+    empty where a pair does not decide (https://hl7.org/fhirpath/#equals)."""
+    pairs = F.zip_with(left, right, lambda one, other: compare("=", fhir_type, one, other))
+    differs = (F.size(left) != F.size(right)) | F.array_contains(pairs, F.lit(False))
+    return F.when(differs, F.lit(False)).when(F.forall(pairs, lambda pair: pair.isNotNull()), F.lit(True))
+
+
+def sortable(fhir_type: str, value: Sql) -> Sql:
+    """A value in the form whose order is that of the values: for dates and times, see cohortlake.core.views.dates."""
+    if kind(fhir_type) is Kind.TIME:
+        whole = F.rpad(F.concat(F.left(value, F.lit(8)), F.lit("."), F.substr(value, F.lit(10))), 15, "0")
+        return F.when(F.length(value) >= len("12:34:56"), whole).otherwise(value)
+    if kind(fhir_type) is Kind.DATE and fhir_type != "date":
+        instant = F.date_format(value.try_cast("TIMESTAMP"), "yyyy-MM-dd'T'HH:mm:ss.SSSSSS")
+        return F.when(F.contains(value, F.lit("T")), instant).otherwise(value)
     return value
 
 
-def calculate(symbol: str, left: Column, right: Column, is_whole: bool) -> Column:
-    """Two numbers' sum, difference and so on; null where it is undefined or too large."""
+def calculate(symbol: str, left: Sql, right: Sql, fhir_type: str) -> Sql:
+    """Two numbers' sum, difference and so on, of a FHIR type; null where it is undefined or too large."""
+    is_whole = kind(fhir_type) is Kind.INTEGER
     match symbol:
         case "+":
             result = F.try_add(left, right)
@@ -87,32 +95,54 @@ def calculate(symbol: str, left: Column, right: Column, is_whole: bool) -> Colum
             result = F.try_mod(left, right)
         case _:
             result = F.try_divide(left.try_cast(FACTOR), right.try_cast(FACTOR))
-    return result.try_cast("INTEGER" if is_whole else DECIMAL)
+    return result.try_cast(spark_type(str(default_sql_type(fhir_type))))
 
 
-def boundary(fhir_type: str, value: Column, is_high: bool) -> Column:
-    """The least or greatest value of the type that a value of its precision may stand for.
+def boundary(fhir_type: str, value: Sql, is_high: bool, precision: int | None) -> Sql:
+    """The least or greatest value of the type that a value of its precision may stand for, cut to a precision.
 
-    Source: lowBoundary and highBoundary of https://build.fhir.org/ig/HL7/FHIRPath. Silver's DECIMAL has lost how many
-    places were written; the significant ones are taken, and one at least, so that 1.50 is bounded as 1.5, and 1 as 1.0.
+    A decimal is given as the text that was written, for 1.50 stands for other numbers than 1.5.
+    Source: lowBoundary and highBoundary of https://build.fhir.org/ig/HL7/FHIRPath.
     """
     match kind(fhir_type):
         case Kind.DECIMAL:
-            places = F.length(F.regexp_extract(value.try_cast(DECIMAL).try_cast("STRING"), r"\.(\d+?)0*$", 1))
-            half = F.concat(F.lit("0."), F.repeat(F.lit("0"), places), F.lit("5")).try_cast(DECIMAL)
-            return calculate("+" if is_high else "-", value, half, is_whole=False)
+            return _decimal_boundary(value, is_high, precision)
         case Kind.TIME:
-            return _padded(value, LAST if is_high else FIRST)
+            return F.left(_padded(value, LAST if is_high else FIRST), F.lit(_length(precision, TIME_LENGTHS)))
     if fhir_type == "date":
-        return _day(value, is_high)
+        return F.left(_day(value, is_high), F.lit(_length(precision, DATE_LENGTHS)))
     zone = F.regexp_extract(value, ZONE, 1)
     local = _day(F.regexp_replace(value, ZONE, ""), is_high)
+    whole = _padded(local, f"yyyy-MM-ddT{LAST if is_high else FIRST}")
+    length = _length(precision, DATE_LENGTHS)
+    if length <= len("yyyy-MM-dd"):
+        return F.left(whole, F.lit(length))
     # Without a zone the value may be of any: the day begins first at +14:00 and ends last at -12:00.
     furthest = F.when(zone == "", F.lit("-12:00" if is_high else "+14:00")).otherwise(zone)
-    return F.concat(_padded(local, f"yyyy-MM-ddT{LAST if is_high else FIRST}"), furthest)
+    return F.concat(F.left(whole, F.lit(length)), furthest)
 
 
-def _day(value: Column, is_high: bool) -> Column:
+def _decimal_boundary(text: Sql, is_high: bool, precision: int | None) -> Sql:
+    places = F.length(F.regexp_extract(text, r"\.(\d*)", 1))
+    exponent = F.coalesce(F.regexp_extract(text, r"[eE]([-+]?\d+)$", 1).try_cast("INT"), F.lit(0))
+    half = F.concat(F.lit("5E"), exponent - places - 1).try_cast(DECIMAL)
+    bound = calculate("+" if is_high else "-", text.try_cast(DECIMAL), half, "decimal")
+    if precision is None:
+        return bound
+    return (F.ceil if is_high else F.floor)(bound, F.lit(precision)).try_cast(DECIMAL)
+
+
+def least_text(number: Sql) -> Sql:
+    """A number with the decimal places that it needs: what can be said of how it was written where the text is lost."""
+    return F.regexp_replace(number.cast("STRING"), r"\.0+$|(\.\d*?)0+$", "$1")
+
+
+def _length(precision: int | None, lengths: Mapping[int, int]) -> int:
+    """The characters of a text of a precision, which counts digits."""
+    return lengths[precision] if precision is not None else max(lengths.values())
+
+
+def _day(value: Sql, is_high: bool) -> Sql:
     """A date's year and month filled up to its first or last day; what is longer stays."""
     first_of_month = _padded(value, "yyyy-12-01" if is_high else "yyyy-01-01")
     if not is_high:
@@ -121,6 +151,6 @@ def _day(value: Column, is_high: bool) -> Column:
     return F.when(F.length(value) < len("yyyy-MM-dd"), last_of_month).otherwise(value)
 
 
-def _padded(value: Column, template: str) -> Column:
+def _padded(value: Sql, template: str) -> Sql:
     """A text with what it lacks at its end taken from the template."""
     return F.concat(value, F.substr(F.lit(template), F.length(value) + 1))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cohortlake.core.views import definition, plan
-from cohortlake.core.views.definition import View, parse_view, refusal
+from cohortlake.core.views.definition import View, parse_view, placed, refusal
 from cohortlake.core.views.paths import Paths
 from cohortlake.core.views.types import SQL_TYPE_NAMES, Kind, default_sql_type, is_convertible, kind, sql_type
 
@@ -24,9 +24,12 @@ def compile_view(view: View | Mapping[str, Any]) -> plan.ViewPlan:
         view = parse_view(view)
     paths = Paths(_constants(view.constant))
     focus = plan.Focus(view.resource, False)
-    where = [paths.condition(rule.path, focus, f"where[{i}].path") for i, rule in enumerate(view.where)]
+    where = [
+        plan.Condition(paths.condition(rule.path, focus, at), placed(at, rule.path))
+        for at, rule in ((f"where[{index}].path", rule) for index, rule in enumerate(view.where))
+    ]
     selects = _SelectCompiler(paths)
-    select = plan.Select(None, False, (), selects.many(view.select, focus, "select"), ())
+    select = plan.Select(None, False, (), selects.many(view.select, focus, "select"), (), "select")
     names: set[str] = set()
     for column in select.columns_in_order():
         if column.name in names:
@@ -52,7 +55,7 @@ class _SelectCompiler:
         return tuple(self._select(select, focus, f"{at}[{index}]") for index, select in enumerate(selects))
 
     def _select(self, select: definition.Select, focus: plan.Focus, at: str) -> plan.Select:
-        iteration = self._iteration(select, focus, at)
+        iteration, iterated_at = self._iteration(select, focus, at)
         item = focus if iteration is None else plan.Focus(iteration.type, False)
         columns = [self._column(column, item, f"{at}.column[{i}]") for i, column in enumerate(select.column)]
         union = self.many(select.union_all, item, f"{at}.unionAll")
@@ -63,14 +66,18 @@ class _SelectCompiler:
             tuple(columns),
             self.many(select.select, item, f"{at}.select"),
             union,
+            iterated_at,
         )
 
-    def _iteration(self, select: definition.Select, focus: plan.Focus, at: str) -> plan.Expression | None:
-        if select.for_each is not None:
-            return self.paths.collection(select.for_each, focus, f"{at}.forEach")
-        if select.for_each_or_null is not None:
-            return self.paths.collection(select.for_each_or_null, focus, f"{at}.forEachOrNull")
-        return self.paths.descendants(select.repeat, focus, f"{at}.repeat") if select.repeat else None
+    def _iteration(self, select: definition.Select, focus: plan.Focus, at: str) -> tuple[plan.Expression | None, str]:
+        """What the select iterates over, if anything, and where that stands."""
+        for keyword, path in (("forEach", select.for_each), ("forEachOrNull", select.for_each_or_null)):
+            if path is not None:
+                return self.paths.collection(path, focus, f"{at}.{keyword}"), placed(f"{at}.{keyword}", path)
+        if select.repeat:
+            found = self.paths.descendants(select.repeat, focus, f"{at}.repeat")
+            return found, found.at
+        return None, at
 
     def _column(self, column: definition.Column, focus: plan.Focus, at: str) -> plan.Column:
         compiled = self.paths.collection if column.collection else self.paths.value
@@ -80,7 +87,8 @@ class _SelectCompiler:
         for index, tag in enumerate(column.tag):
             if tag.name == "ansi/type":
                 column_type = _tagged_type(tag.value, fhir_type, f"{at}.tag[{index}].value")
-        return plan.Column(column.name, value, column_type, column.collection, column.description)
+        place = placed(f"{at}.path", column.path)
+        return plan.Column(column.name, value, column_type, column.collection, column.description, place)
 
 
 def _declared_type(declared: str | None, found: str, at: str) -> str:

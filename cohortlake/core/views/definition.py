@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from cohortlake.core.errors import ViewError
 from cohortlake.core.fhir.definitions import resource_types
+from cohortlake.core.views.dates import sortable_date, sortable_time
 from cohortlake.core.views.types import CONSTANT_TYPES, Kind, kind
 
 # What a ViewDefinition inherits from FHIR's CanonicalResource: documentation, without effect on the rows.
@@ -42,7 +43,8 @@ class Element(BaseModel):
         if isinstance(content, Mapping):
             allowed = [field.alias or name for name, field in cls.model_fields.items()]
             for name in content:
-                if name not in allowed and name not in cls.ignored:
+                # `_name` holds what FHIR's JSON says about `name` beside its value: an id, extensions.
+                if name.removeprefix("_") not in (*allowed, *cls.ignored):
                     raise _wrong(repr(name), ", ".join(sorted(allowed)))
         return content
 
@@ -96,7 +98,7 @@ class Constant(Element):
     def _knows_every_element(cls, content: Any) -> Any:
         if not isinstance(content, Mapping):
             return content
-        given = [name for name in content if name != "name" and name not in cls.ignored]
+        given = [name for name in content if name.removeprefix("_") not in ("name", *cls.ignored)]
         if len(given) != 1 or given[0] not in CONSTANT_TYPES:
             raise _wrong(", ".join(map(repr, given)) or "no value", f"one of {', '.join(CONSTANT_TYPES)}")
         fhir_type, value = CONSTANT_TYPES[given[0]], content[given[0]]
@@ -116,7 +118,11 @@ def _constant(fhir_type: str, value: Any) -> bool | int | Decimal | str:
             return int(value)
         case Kind.DECIMAL, int() | float() | Decimal():
             return Decimal(str(value))
-        case ((Kind.STRING | Kind.DATE | Kind.TIME), str()):
+        case (Kind.STRING, str()):
+            return value
+        case (Kind.DATE, str()) if sortable_date(value):
+            return value
+        case (Kind.TIME, str()) if sortable_time(value):
             return value
     raise _wrong(repr(value), f"a JSON value of type {fhir_type}")
 
@@ -154,6 +160,11 @@ def parse_view(content: Mapping[str, Any]) -> View:
         around = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
         said = [_say(problem) for problem in problems if problem["loc"] not in around]
         raise ViewError("\n".join(said), HINT) from error
+
+
+def placed(at: str, path: str) -> str:
+    """A place in a view with the path that stands there, as errors name it."""
+    return f"{at} ({path})"
 
 
 def refusal(at: str, found: str, allowed: str) -> ViewError:

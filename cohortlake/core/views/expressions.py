@@ -20,13 +20,24 @@ FUNCTIONS = (
     "first()",
     "getReferenceKey([type])",
     "getResourceKey()",
-    "highBoundary()",
+    "highBoundary([precision])",
     "join([separator])",
-    "lowBoundary()",
+    "lowBoundary([precision])",
     "not()",
     "ofType(type)",
     "where(criteria)",
 )
+
+# Types that specialise another: ofType(string) takes a code, for a code is a string.
+BASE_TYPES = {
+    **dict.fromkeys(("code", "id", "markdown"), "string"),
+    **dict.fromkeys(("canonical", "oid", "url", "uuid"), "uri"),
+    **dict.fromkeys(("positiveInt", "unsignedInt"), "integer"),
+    **dict.fromkeys(("Age", "Count", "Distance", "Duration"), "Quantity"),
+}
+# What a boundary may be cut to. Date and time precisions count digits: 4 a year, 6 a month, 17 a millisecond.
+PRECISIONS = {"decimal": tuple(range(19)), "date": (4, 6, 8), "time": (2, 4, 6, 9)}
+DATE_TIME_PRECISIONS = (4, 6, 8, 10, 12, 14, 17)
 
 
 class UnknownElementError(ViewError):
@@ -90,6 +101,17 @@ class Compiler:
             raise self._wrong(f"a condition of type {expression.type}", "a boolean, as a comparison or exists() gives")
         return self.single(expression)
 
+    def _truth(self, expression: Expression) -> Expression:
+        """An operand of a boolean operator: the only item of another type counts as true.
+
+        Source: https://hl7.org/fhirpath/#singleton-evaluation-of-collections
+        """
+        if kind(expression.type) is Kind.BOOLEAN:
+            return self.single(expression)
+        exists = plan.Exists("boolean", False, self.single(expression))
+        # No item is empty, not false.
+        return plan.Filter("boolean", False, exists, plan.Focus("boolean", False))
+
     def _number(self, expression: Expression, role: str) -> Expression:
         if kind(expression.type) not in NUMBERS:
             raise self._wrong(f"{role} of type {expression.type}", "a number")
@@ -142,20 +164,20 @@ class Compiler:
             case "first", ():
                 return plan.Item(source.type, False, source, plan.Literal("integer", False, 0))
             case "not", ():
-                return plan.Not("boolean", False, self.boolean(source))
+                return plan.Not("boolean", False, self._truth(source))
             case "extension", (url,):
                 item = plan.Focus("Extension", False)
                 wanted = self._text(self._source(url, focus), "an extension's url")
                 is_wanted = plan.Equality("boolean", False, self._member(item, "url"), wanted)
-                extensions = self._member(source, "extension")
-                return plan.Filter("Extension", True, extensions, is_wanted)
+                return plan.Filter("Extension", True, self._extensions(source), is_wanted)
             case "join", () | (_,):
                 separator = self._source(arguments[0], focus) if arguments else plan.Literal("string", False, "")
                 if kind(source.type) is not Kind.STRING:
                     raise self._wrong(f"join() of type {source.type}", "strings")
                 return plan.Join("string", False, source, self._text(separator, "a separator"))
-            case "lowBoundary" | "highBoundary", ():
-                return self._boundary(source, is_high=name == "highBoundary")
+            case "lowBoundary" | "highBoundary", () | (_,):
+                precision = self._source(arguments[0], focus) if arguments else None
+                return self._boundary(source, name == "highBoundary", precision)
             case "getResourceKey", ():
                 if source.type not in resource_types():
                     raise self._wrong(f"getResourceKey() of type {source.type}", "only the resource itself")
@@ -182,24 +204,39 @@ class Compiler:
         raise self._wrong("something else than a type", "a FHIR type, such as Quantity")
 
     def _of_type(self, source: Expression, name: str) -> Expression:
+        if source.type == "Resource" and name in resource_types():
+            return plan.OfType(name, source.is_list, source)
         options = source.members if isinstance(source, plan.Choice) else (source,)
-        for option in options:
-            if option.type == name:
-                return option
+        exact = [option for option in options if option.type == name]
+        for option in exact or [option for option in options if BASE_TYPES.get(option.type) == name]:
+            return option
         raise self._wrong(f"ofType({name})", ", ".join(option.type for option in options))
 
-    def _boundary(self, source: Expression, is_high: bool) -> Expression:
+    def _extensions(self, source: Expression) -> Expression:
+        """The extensions of each item; a primitive's stand in its JSON sibling, `_birthDate`."""
+        if isinstance(source, plan.Member) and kind(source.type) is not Kind.COMPLEX:
+            source = plan.Member("Element", source.is_list, source.source, f"_{source.name}")
+        return self._member(source, "extension")
+
+    def _boundary(self, source: Expression, is_high: bool, precision: Expression | None) -> Expression:
         if source.type == "Period":
             source = self._member(source, "end" if is_high else "start")
         if kind(source.type) not in (Kind.DECIMAL, Kind.DATE, Kind.TIME):
             raise self._wrong(f"a boundary of type {source.type}", "a decimal, date, dateTime, instant, time or Period")
-        return plan.Boundary(source.type, False, self.single(source), is_high)
+        digits = None if precision is None else self._precision(source.type, precision)
+        return plan.Boundary(source.type, False, self.single(source), is_high, digits)
+
+    def _precision(self, of: str, precision: Expression) -> int:
+        allowed = PRECISIONS.get(of, DATE_TIME_PRECISIONS)
+        if isinstance(precision, plan.Literal) and isinstance(precision.value, int) and precision.value in allowed:
+            return precision.value
+        raise self._wrong(f"another precision of a {of}", ", ".join(map(str, allowed)))
 
     def _operation(self, operator: str, left: Expression, right: Expression) -> Expression:
         role = f"an operand of {operator}"
         match operator:
             case "and" | "or" | "xor" | "implies":
-                return plan.Logic("boolean", False, operator, self.boolean(left), self.boolean(right))
+                return plan.Logic("boolean", False, operator, self._truth(left), self._truth(right))
             case "=" | "!=":
                 self._check_comparable(operator, left, right)
                 equality = plan.Equality("boolean", False, left, right)
@@ -212,7 +249,8 @@ class Compiler:
                 return plan.Concatenation("string", False, *texts, is_total=operator == "&")
         left, right = self._number(left, role), self._number(right, role)
         is_whole = operator == "div" or (operator != "/" and {kind(left.type), kind(right.type)} == {Kind.INTEGER})
-        return plan.Arithmetic("integer" if is_whole else "decimal", False, operator, left, right)
+        whole_type = "integer64" if "integer64" in (left.type, right.type) else "integer"
+        return plan.Arithmetic(whole_type if is_whole else "decimal", False, operator, left, right)
 
     def _check_comparable(self, operator: str, left: Expression, right: Expression) -> None:
         kinds = {kind(left.type), kind(right.type)}

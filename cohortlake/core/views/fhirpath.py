@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from cohortlake.core.errors import ViewError
-from cohortlake.core.views.definition import refusal
+from cohortlake.core.views.dates import sortable_date, sortable_time
+from cohortlake.core.views.definition import placed, refusal
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,19 @@ BINDING = {
 }
 BEYOND_THE_SUBSET = frozenset(("in", "contains", "~", "!~", "|", "is", "as"))
 
+GREATEST_INTEGER = 2**31 - 1
+
+_CLOCK = r"\d{2}(?::\d{2}(?::\d{2}(?:\.\d+)?)?)?"
 _TOKEN = re.compile(
-    r"""
+    rf"""
       (?P<space>   \s+ | //[^\n]* | /\*.*?\*/ )
-    | (?P<time>    @T\d{2}:\d{2}(:\d{2}(\.\d+)?)? )
-    | (?P<date>    @\d{4}(-\d{2}(-\d{2})?)?(?P<clock>T(\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})?)?)? )
+    | (?P<time>    @T{_CLOCK} )
+    | (?P<date>    @\d{{4}}(?:-\d{{2}}(?:-\d{{2}})?)?(?P<clock>T(?:{_CLOCK}(?:Z|[+-]\d{{2}}:\d{{2}})?)?)? )
     | (?P<number>  \d+(\.\d+)? )
     | (?P<string>  '(?:[^'\\]|\\.)*' )
-    | (?P<variable>%(?:\w+|`[^`]+`|'[^']+') )
+    | (?P<variable>%(?:\w+ | `(?:[^`\\]|\\.)+` | '(?:[^'\\]|\\.)+') )
     | (?P<this>    \$this\b )
-    | (?P<name>    [A-Za-z_]\w* | `[^`]+` )
+    | (?P<name>    [A-Za-z_]\w* | `(?:[^`\\]|\\.)+` )
     | (?P<symbol>  <=|>=|!=|!~|[-+*/&|=<>~()\[\].,] )
     """,
     re.VERBOSE | re.DOTALL,
@@ -140,7 +144,7 @@ class _Parser:
         return [*tokens, Token("end", "the end", position)]
 
     def _wrong(self, found: str, position: int, allowed: str) -> ViewError:
-        return refusal(f"{self.at} ({self.text})", f"{found} at character {position + 1}", allowed)
+        return refusal(placed(self.at, self.text), f"{found} at character {position + 1}", allowed)
 
     @property
     def token(self) -> Token:
@@ -211,20 +215,24 @@ class _Parser:
                 return Literal(_unescaped(token.text[1:-1]), "string")
             case "number" if "." in token.text:
                 return Literal(Decimal(token.text), "decimal")
-            case "number":
+            case "number" if int(token.text) <= GREATEST_INTEGER:
                 return Literal(int(token.text), "integer")
-            case "date" | "dateTime":
+            case "number":
+                raise self._wrong(token.text, token.position, f"an integer up to {GREATEST_INTEGER}")
+            case "date" | "dateTime" if sortable_date(token.text[1:].rstrip("T")):
                 return Literal(token.text[1:].rstrip("T"), token.kind)
-            case "time":
+            case "time" if sortable_time(token.text[2:]):
                 return Literal(token.text[2:], "time")
+            case "date" | "dateTime" | "time":
+                raise self._wrong(token.text, token.position, "a date or time that exists")
             case "variable":
-                return Variable(token.text[1:].strip("`'"))
+                return Variable(_identifier(token.text[1:]))
             case "this":
                 return This()
         raise self._wrong(token.text, token.position, "a path, a literal or a function")
 
     def _step(self, source: Syntax | None) -> Syntax:
-        name = self._advance().text.strip("`")
+        name = _identifier(self._advance().text)
         if not self._take("("):
             return Step(source, name)
         arguments: list[Syntax] = []
@@ -234,6 +242,11 @@ class _Parser:
                 arguments.append(self._expression(0))
             self._expect(")")
         return Call(source, name, tuple(arguments))
+
+
+def _identifier(text: str) -> str:
+    """A name, which may be delimited."""
+    return _unescaped(text[1:-1]) if text[0] in "`'" else text
 
 
 def _unescaped(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cohortlake.core.views import plan
-from cohortlake.core.views.definition import refusal
+from cohortlake.core.views.definition import placed, refusal
 from cohortlake.core.views.expressions import Compiler, UnknownElementError
 from cohortlake.core.views.fhirpath import parse_path
 from cohortlake.core.views.plan import Expression
@@ -38,7 +38,7 @@ class Paths:
         further = [self._reach(text, item, f"{at}[{index}]") for index, text in enumerate(texts)]
         for index, text in enumerate(texts):
             reached = [found for found in (first[index], further[index]) if found]
-            place = f"{at}[{index}] ({text})"
+            place = placed(f"{at}[{index}]", text)
             if not reached:
                 self.collection(text, item, f"{at}[{index}]")  # raises, with what the type lacks
             for found in reached:
@@ -47,7 +47,11 @@ class Paths:
                 if not _leads_down(found):
                     raise refusal(place, "a path that stays where it is", "a path to an element")
         return plan.Descendants(
-            item.type, True, tuple(found for found in first if found), tuple(found for found in further if found)
+            item.type,
+            True,
+            tuple(found for found in first if found),
+            tuple(found for found in further if found),
+            placed(at, ", ".join(texts)),
         )
 
     def _reach(self, text: str, focus: plan.Focus, at: str) -> Expression | None:
@@ -58,7 +62,7 @@ class Paths:
             return None
 
     def _compiler(self, text: str, at: str) -> Compiler:
-        return Compiler(self.constants, f"{at} ({text})")
+        return Compiler(self.constants, placed(at, text))
 
 
 def _leads_down(expression: Expression) -> bool:

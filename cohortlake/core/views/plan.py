@@ -1,7 +1,8 @@
 """The plan of a view: typed, engine-neutral expressions, and the selects that make rows of them.
 
 An expression stands for a FHIRPath collection of items of one FHIR `type`; where `is_list` is off it holds at most one.
-Inside `Filter.criteria`, `Descendants` and a select that iterates, `Focus` is the item at hand.
+Inside `Filter.criteria`, `Descendants` and a select that iterates, `Focus` is the item at hand. `at` is a place in the
+view with its path, as errors name it: `select[0].column[1].path (name.family)`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+
+# How many levels of a recursive element `repeat` reaches, where nothing else is said. Each level repeats the columns.
+DEPTH = 6
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,13 @@ class Filter(Expression):
 
 
 @dataclass(frozen=True)
+class OfType(Expression):
+    """The resources of the type, of a source that may hold any (`contained`, `Bundle.entry.resource`)."""
+
+    source: Expression
+
+
+@dataclass(frozen=True)
 class Item(Expression):
     """The item at a place, from 0."""
 
@@ -65,7 +76,7 @@ class Item(Expression):
 
 @dataclass(frozen=True)
 class Single(Expression):
-    """The only item. More than one is an error when the view runs, which names the path `at`."""
+    """The only item. More than one is an error when the view runs."""
 
     source: Expression
     at: str
@@ -135,10 +146,14 @@ class Join(Expression):
 
 @dataclass(frozen=True)
 class Boundary(Expression):
-    """The earliest or least (`is_high`: latest or greatest) value that a value of its precision may stand for."""
+    """The earliest or least (`is_high`: latest or greatest) value that a value of its precision may stand for.
+
+    `precision` counts decimal places, or digits of a date or time (2012-05 has 6); None is the finest of the type.
+    """
 
     source: Expression
     is_high: bool
+    precision: int | None
 
 
 @dataclass(frozen=True)
@@ -160,11 +175,13 @@ class ReferenceKey(Expression):
 class Descendants(Expression):
     """Everything that the paths lead to, again and again, parents before children.
 
-    `first` are the paths from the focus, `next` those from an item that was reached.
+    `first` are the paths from the focus, `next` those from an item that was reached. Items further down than a view is
+    run for are an error when it runs.
     """
 
     first: tuple[Expression, ...]
     next: tuple[Expression, ...]
+    at: str
 
 
 @dataclass(frozen=True)
@@ -176,6 +193,7 @@ class Column:
     sql_type: str | None
     is_collection: bool
     description: str | None
+    at: str
 
 
 @dataclass(frozen=True)
@@ -190,6 +208,7 @@ class Select:
     columns: tuple[Column, ...]
     selects: tuple[Select, ...]
     union: tuple[Select, ...]
+    at: str
 
     @property
     def is_one_row(self) -> bool:
@@ -204,9 +223,17 @@ class Select:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What must be true of a resource."""
+
+    value: Expression
+    at: str
+
+
+@dataclass(frozen=True)
 class ViewPlan:
     """What a view means: the rows of `select` for the resources for which every one of `where` is true."""
 
     resource: str
-    where: tuple[Expression, ...]
+    where: tuple[Condition, ...]
     select: Select
