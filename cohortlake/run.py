@@ -84,6 +84,7 @@ def execute(
     step: Step, lake: Lake, data: Path, catalog: Catalog, run_id: str, force: bool, progress: Progress
 ) -> dict[str, Any]:
     """Run a step of a plan whose catalog is loaded already."""
+    from spark_jobs.books import account
     from spark_jobs.context import Context
 
     record: dict[str, Any] = {
@@ -110,7 +111,7 @@ def execute(
                     + "; ".join(f"{asdict(book)}" for book in wrong),
                     "Rows were lost or made between in and out. Nothing after this step ran.",
                 )
-            _account(lake, run_id, step, record["books"])
+            account(lake, run_id, step.name, step.scope, result.books)
             record["status"] = "done"
     except Exception as error:
         clear = _clear(error, lake)
@@ -135,26 +136,6 @@ def _keep(lake: Lake, run_id: str, record: dict[str, Any]) -> None:
     except LakeWriteError:
         if record["status"] == "done":
             raise
-
-
-def _account(lake: Lake, run_id: str, step: Step, books: list[dict[str, Any]]) -> None:
-    import pyarrow as pa
-
-    from spark_jobs import delta
-
-    if not books:
-        return
-    numbers = ["rows_in", "rows_out", "quarantined", "superseded", "deleted"]
-    schema = pa.schema(
-        [("run_id", pa.string()), ("step", pa.string()), ("scope", pa.string()), ("table", pa.string())]
-        + [(name, pa.int64()) for name in numbers]
-        + [("at", pa.timestamp("us", tz="UTC"))]
-    )
-    at = datetime.datetime.now(datetime.UTC)
-    rows = [{**book, "run_id": run_id, "step": step.name, "scope": step.scope, "at": at} for book in books]
-    with lake.lock("accounting"):
-        where = f"run_id = '{run_id}' AND step = '{step.name}'"
-        delta.replace_rows(lake.ops("accounting"), pa.Table.from_pylist(rows, schema=schema), where)
 
 
 class RunFailedError(CohortlakeError):

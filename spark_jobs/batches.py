@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,16 @@ def published_version(lake: Lake, silo: str) -> int:
     return int(json.loads(path.read_text(encoding="utf-8"))["bronze_version"]) if path.exists() else -1
 
 
-def mark_published(lake: Lake, silo: str, batch: str, bronze_version: int) -> None:
-    """Say that silver has caught up with a bronze version."""
-    delta.write_json(_progress(lake, silo), {"batch": batch, "bronze_version": bronze_version})
+def mark_published(lake: Lake, silo: str, batch: str, bronze_version: int, receipt: Mapping[str, Any]) -> None:
+    """Say that silver has caught up with a bronze version, with the receipt of the publish."""
+    content = {"batch": batch, "bronze_version": bronze_version, "receipt": receipt}
+    delta.write_json(_progress(lake, silo), content)
+
+
+def publish_receipt(lake: Lake, silo: str) -> dict[str, Any] | None:
+    """The receipt of the last publish."""
+    path = _progress(lake, silo)
+    return json.loads(path.read_text(encoding="utf-8")).get("receipt") if path.exists() else None
 
 
 def bronze_parts(lake: Lake, silo: str, version: int | None = None) -> dict[str, BronzePart]:

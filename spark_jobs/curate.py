@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,26 @@ def sources(lake: Lake, catalog: Catalog) -> dict[str, Any]:
     return {"silver": {name: delta.version(lake.silver(name)) for name in types}, "declared": _fingerprint(catalog)}
 
 
+def _progress(lake: Lake) -> dict[str, Any]:
+    path = lake.ops("progress") / "gold.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
 def curated_from(lake: Lake) -> dict[str, Any]:
     """What the live gold was made from, or {}."""
-    path = lake.ops("progress") / "gold.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    made_from: dict[str, Any] = _progress(lake).get("made_from", {})
+    return made_from
+
+
+def gold_receipt(lake: Lake) -> dict[str, Any] | None:
+    """The receipt of gold's last publish."""
+    return _progress(lake).get("receipt")
+
+
+def mark_curated(lake: Lake, made_from: Mapping[str, Any], receipt: Mapping[str, Any]) -> None:
+    """Say what the live gold was made from, with the receipt of its publish."""
+    delta.write_json(lake.ops("progress") / "gold.json", {"made_from": made_from, "receipt": receipt})
 
 
 def view_table(rows: DataFrame, view: dict[str, Any], key: Callable[[Column, Column], Column]) -> DataFrame:

@@ -37,7 +37,7 @@ def list_of(inner: pa.DataType) -> pa.ListType:
 
 UNMAPPED = list_of(pa.struct([("map", pa.string()), ("code", pa.string())]))
 # Every silver row carries which version of the record it is, where it came from, the codes that no map knew, and what
-# its columns do not hold: JSON text of an object with those root elements, or null (`cohortlake.core.readers.fhir_json`).
+# its columns do not hold: JSON text of an object with those root elements, or null (see core/readers/fhir_json.py).
 LAKE_FIELDS = [
     pa.field("_version", pa.string()),
     pa.field("_file_hash", pa.string()),

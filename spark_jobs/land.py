@@ -24,6 +24,7 @@ from cohortlake.core.errors import SourceError, UnsignedProtocolError
 from cohortlake.core.lake import Lake
 from cohortlake.core.readers.framing import is_gzip
 from spark_jobs import delta, quarantine
+from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.land_file import CHANGED, SCHEMA, land_file
 from spark_jobs.parallel import Unit, run_units
@@ -71,16 +72,26 @@ def source_files(silo: Silo, data: Path) -> list[Unit]:
 
 
 def _known_hashes(lake: Lake, silo: str) -> set[str]:
-    """Files that are in bronze, and files in quarantine that no replay asks for."""
+    """Files that are in bronze, and files in quarantine that no replay asks for.
+
+    A file that was held by a run that was killed before it committed its batch is not known: it is not in the books.
+    """
     table = lake.bronze(silo)
     known = set()
     if delta.exists(table):
         # A part holds records of one file, so its statistics name the file: no data is read.
-        known = set(pa.table(DeltaTable(str(table)).get_add_actions(flatten=True))["min.file_hash"].to_pylist())
+        actions = pa.table(DeltaTable(str(table)).get_add_actions(flatten=True))
+        known = set(actions["min.file_hash"].to_pylist()) if actions.num_rows else set()
+    newest = batch_name(silo, delta.version(table))
     for row in quarantine.held(lake, silo, quarantine.OPEN):
-        if row["offset"] == quarantine.WHOLE_FILE:
+        if row["offset"] == quarantine.WHOLE_FILE and row["batch"] <= newest:
             known.add(row["file_hash"])
     return known
+
+
+def batch_name(silo: str, version: int) -> str:
+    """The name of the batch that a version of bronze brought; names are in the versions' order."""
+    return f"{silo}-{max(version, 0):06d}"
 
 
 def _units(files: list[Unit], silo: Silo) -> list[Unit]:
@@ -143,15 +154,16 @@ def run(ctx: Context) -> StepResult:
         (again if file["file_hash"] in known else new).append(file)
         known.add(file["file_hash"])
     facts: dict[str, Any] = {"files": len(files), "files_known": len(again), "files_new": len(new), "bytes": 0}
+    table = ctx.lake.bronze(silo.name)
+    recover(ctx.lake, _receipt(table))
     if not new:
         return StepResult([], facts)
 
-    table = ctx.lake.bronze(silo.name)
     delta.create(
         table, SCHEMA, description=f"{silo.title}: every record as it came", properties={"delta.appendOnly": "true"}
     )
     number = delta.version(table) + 1
-    batch = f"{silo.name}-{number:06d}"
+    batch = batch_name(silo.name, number)
     claimed = [file for file in new if file["feed"]]
     staging = ctx.lake.staging("phi", silo.name)
     shutil.rmtree(staging / "land", ignore_errors=True)
@@ -195,22 +207,29 @@ def run(ctx: Context) -> StepResult:
         if file["file_hash"] not in failed:
             feeds[file["feed"]]["files"] += 1
             held += _rejected_rows(ctx, file, batch, staging / "land/rejects" / file["file_hash"])
-    quarantine.hold(ctx.lake, held)
-    if parts:
-        delta.commit(table, parts, application=("land", number), facts={"batch": batch})
-    _release_replayed(ctx, {file["file_hash"] for file in claimed} - set(failed))
-    shutil.rmtree(staging / "land", ignore_errors=True)
     books = [
         Book(f"bronze.{name}", f["rows"] + f["quarantined"], f["rows"], f["quarantined"]) for name, f in feeds.items()
     ]
     whole = sum(1 for row in held if row["offset"] == quarantine.WHOLE_FILE)
     if whole:
         books.append(Book("files", whole, 0, whole))
+    quarantine.hold(ctx.lake, held)
+    if parts or held:
+        kept = json.dumps(receipt(ctx, f"land.{silo.name}", books))
+        delta.commit(table, parts, application=("land", number), facts={"batch": batch, "receipt": kept})
+    _release_replayed(ctx, {file["file_hash"] for file in claimed} - set(failed))
+    shutil.rmtree(staging / "land", ignore_errors=True)
     empty = sorted(file["file"] for file in claimed if not file["bytes"])
     facts |= {"batch": batch, "feeds": feeds, "bytes": sum(file["bytes"] for file in claimed), "empty_files": empty}
     facts["files_deferred"] = sorted(file["file"] for file in claimed if file["file_hash"] in deferred)
     facts["files_rejected"] = {row["file"]: row["reasons"][0] for row in held if row["offset"] == quarantine.WHOLE_FILE}
     return StepResult(books, json.loads(json.dumps(facts)))
+
+
+def _receipt(table: Path) -> dict[str, Any] | None:
+    """The receipt of the last batch that bronze took."""
+    last = DeltaTable(str(table)).history(1)[0] if delta.exists(table) else {}
+    return json.loads(last["receipt"]) if "receipt" in last else None
 
 
 def _release_replayed(ctx: Context, landed: set[str]) -> None:

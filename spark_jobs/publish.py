@@ -23,8 +23,10 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from cohortlake.core.gold import delta_connection
 from spark_jobs import delta, quarantine
-from spark_jobs.batches import mark_published, read_batch
+from spark_jobs.batches import mark_published, publish_receipt, read_batch
+from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.curate import gold_receipt, mark_curated
 from spark_jobs.fhir_types import PARTITION, silver_schema, table_schema
 
 THREADS = 2
@@ -126,6 +128,7 @@ def run(ctx: Context) -> StepResult:
     """Publish the silo's gated batch. Books: rows that passed = live now + superseded (an older or equal version)."""
     folder = ctx.lake.staging("phi", ctx.scope)
     batch = read_batch(folder)
+    recover(ctx.lake, publish_receipt(ctx.lake, ctx.scope))
     if batch is None:
         return StepResult([], {"batch": None})
     staged = [table for table in delta.read_staged(folder).values() if table.rows]
@@ -147,7 +150,8 @@ def run(ctx: Context) -> StepResult:
         if row["batch"] == batch["batch"]
     }
     released = quarantine.set_status(ctx.lake, set(batch["replayed"]) - again, quarantine.RELEASED)
-    mark_published(ctx.lake, ctx.scope, batch["batch"], batch["bronze_version"])
+    kept = receipt(ctx, f"publish.{ctx.scope}", books)
+    mark_published(ctx.lake, ctx.scope, batch["batch"], batch["bronze_version"], kept)
     shutil.rmtree(folder, ignore_errors=True)
     versions = {book.table: delta.version(ctx.lake.silver(book.table)) for book in books}
     return StepResult(books, {"batch": batch["batch"], "versions": versions, "released": released})
@@ -157,6 +161,7 @@ def run_gold(ctx: Context) -> StepResult:
     """Make the gated tables of gold live: each replaced in one commit, one right after the other."""
     folder = ctx.lake.staging("research", "gold")
     batch = read_batch(folder)
+    recover(ctx.lake, gold_receipt(ctx.lake))
     if batch is None:
         return StepResult([], {"unchanged": True})
     staged = delta.read_staged(folder)
@@ -170,8 +175,8 @@ def run_gold(ctx: Context) -> StepResult:
             privacy={name: column.privacy for name, column in declared.columns.items()},
             facts={"batch": batch["batch"]},
         )
-    delta.write_json(ctx.lake.ops("progress") / "gold.json", batch["made_from"])
+    books = [Book(f"gold.{name}", table.rows, table.rows) for name, table in sorted(staged.items())]
+    mark_curated(ctx.lake, batch["made_from"], receipt(ctx, "publish.gold", books))
     shutil.rmtree(folder, ignore_errors=True)
     versions = {name: delta.version(ctx.lake.gold(name)) for name in staged}
-    books = [Book(f"gold.{name}", table.rows, table.rows) for name, table in sorted(staged.items())]
     return StepResult(books, {"versions": versions})

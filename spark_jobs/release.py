@@ -22,8 +22,9 @@ from cohortlake.core.errors import GateFailedError
 from cohortlake.core.lake import write_error
 from cohortlake.core.releases import FACTS, SPLITS, file_sha256, release_version
 from spark_jobs import delta
+from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.training import declared_cohort, staged, staging, unchanged, write_parquet
+from spark_jobs.training import declared_cohort, release_receipt, staged, staging, unchanged, write_parquet
 
 PARTIAL = ".partial"
 DATASHEET = "datasheet.md"
@@ -35,6 +36,7 @@ def run(ctx: Context) -> StepResult:
     Raises GateFailedError where a guard is broken, LakeWriteError where the lake cannot be written.
     """
     cohort = declared_cohort(ctx)
+    recover(ctx.lake, release_receipt(ctx))
     if done := unchanged(ctx):
         return done
     real, facts = staged(ctx, "cohort")
@@ -46,10 +48,12 @@ def run(ctx: Context) -> StepResult:
     folder = ctx.lake.releases(ctx.scope)
     with ctx.lake.lock(f"releases-{ctx.scope}"):
         version, is_new = _publish(folder, cohort, rows, described)
-    delta.write_json(staging(ctx) / "_release.json", {"version": version, "inputs": inputs})
     out = {split: pq.read_metadata(folder / version / f"{split}.parquet").num_rows for split in SPLITS}
+    books = [Book(f"release.{cohort.name}", rows.num_rows, sum(out.values()))]
+    kept = receipt(ctx, f"release.{cohort.name}", books)
+    delta.write_json(staging(ctx) / "_release.json", {"version": version, "inputs": inputs, "receipt": kept})
     facts = {"version": version, "is_new": is_new, "rows": out, "synthetic_rows": synthetic.num_rows}
-    return StepResult([Book(f"release.{cohort.name}", rows.num_rows, sum(out.values()))], facts)
+    return StepResult(books, facts)
 
 
 def check(rows: pa.Table) -> None:

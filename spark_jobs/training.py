@@ -79,6 +79,12 @@ def unchanged(ctx: Context) -> StepResult | None:
     return StepResult(facts={"unchanged": True, "version": released["version"]})
 
 
+def release_receipt(ctx: Context) -> dict[str, Any] | None:
+    """The receipt of the last release."""
+    pointer = staging(ctx) / "_release.json"
+    return json.loads(pointer.read_text(encoding="utf-8")).get("receipt") if pointer.exists() else None
+
+
 def write_parquet(path: Path, rows: pa.Table) -> None:
     """Write rows whole or not at all; equal rows give equal bytes. Raises LakeWriteError where the disk refuses."""
     fresh = path.with_name(f".{path.name}")

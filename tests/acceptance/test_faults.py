@@ -80,7 +80,8 @@ def test_ten_faults_are_ten_names_and_the_rest_goes_on(tmp_path):
         "standardise: fields": 1,
         "land: not UTF-8": 1,
     }
-    for name, lost in {"Observation": 4, "Condition": 1, "Procedure": 1, "Patient": 0, "Encounter": 0}.items():
+    # The line of garbage stands beside the hospital's own records.
+    for name, lost in {"Observation": 3, "Condition": 1, "Procedure": 1, "Patient": 0, "Encounter": 0}.items():
         whole = len(hospitals.lines(f"{A}/{name}.ndjson.gz"))
         live = flow.query(tmp_path / "lake", f"phi/silver/{name}", f"SELECT count(*) FROM t WHERE silo = '{A}'")
         assert live == [(whole - lost,)], name
