@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 
 from cohortlake.core.catalog.cohort import Cohort
 from cohortlake.core.catalog.mapping import CodeMap, Mapping
-from cohortlake.core.catalog.resource import Node, ResourceColumns, resource_tree
+from cohortlake.core.catalog.resource import Node, ResourceColumns, resource_tree, whole_tree
 from cohortlake.core.catalog.silo import Feed, Silo
 from cohortlake.core.catalog.source import load
 from cohortlake.core.catalog.table import Table
@@ -24,7 +25,11 @@ PROJECT_CATALOG = Path(__file__).parent.parent.parent.parent / "catalog"
 
 @dataclass(frozen=True)
 class Catalog:
-    """Declarations by name. `mappings` and `maps` are by silo, then by name; `resources` are typed trees."""
+    """Declarations by name. `mappings` and `maps` are by silo, then by name.
+
+    `resources` are the typed trees of the types that are declared in `resources/` or that a silo delivers; one that is
+    not declared is typed whole.
+    """
 
     folder: Path
     silos: dict[str, Silo]
@@ -53,9 +58,17 @@ def _resource(path: Path) -> Node:
         raise CatalogError(f"{path}:1: {error}") from error
 
 
-def _check_mapping(path: Path, mapping: Mapping, silo: Silo, resources: dict[str, Node]) -> None:
-    if mapping.resource not in resources:
-        raise CatalogError(f"{path}:1: resource {mapping.resource!r} is not declared in catalog/resources")
+def _typed(path: Path, resource_type: str, resources: dict[str, Node]) -> None:
+    """See to it that a type that a silo delivers has a tree. Raises CatalogError where R4 has no such type."""
+    if resource_type not in resource_types():
+        near = difflib.get_close_matches(resource_type, resource_types(), 3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "See https://hl7.org/fhir/R4/resourcelist.html."
+        raise CatalogError(f"{path}:1: {resource_type!r} is not an R4 resource type", hint)
+    if resource_type not in resources:
+        resources[resource_type] = whole_tree(resource_type)
+
+
+def _check_mapping(path: Path, mapping: Mapping, silo: Silo) -> None:
     for feed in (mapping.feed, *(child.feed for child in mapping.children.values())):
         if feed not in silo.feeds:
             raise CatalogError(f"{path}:1: feed {feed!r} is not one of {silo.name}'s: {', '.join(silo.feeds)}")
@@ -72,16 +85,15 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     maps: dict[str, dict[str, CodeMap]] = {}
     for name, path in _each(folder / "silos", "*/silo.yaml").items():
         silo = load(path, Silo, name=name)
-        for feed_name, feed in silo.feeds.items():
-            if feed.resource and feed.resource not in resources:
-                raise CatalogError(
-                    f"{path}:1: feed {feed_name} holds {feed.resource}, which catalog/resources does not declare",
-                    f"Add catalog/resources/{feed.resource}.yaml with the elements to type.",
-                )
+        for feed in silo.feeds.values():
+            if feed.resource:
+                _typed(path, feed.resource, resources)
         silos[name] = silo
         found = {n: load(p, Mapping, name=n) for n, p in _each(path.parent / "mappings", "*.yaml").items()}
         for mapping_name, mapping in found.items():
-            _check_mapping(path.parent / "mappings" / f"{mapping_name}.yaml", mapping, silo, resources)
+            place = path.parent / "mappings" / f"{mapping_name}.yaml"
+            _typed(place, mapping.resource, resources)
+            _check_mapping(place, mapping, silo)
         mappings[name] = found
         maps[name] = {n: load(p, CodeMap, name=n) for n, p in _each(path.parent / "maps", "*.yaml").items()}
     tables = {n: load(p, Table, name=n) for n, p in _each(folder / "tables", "*/table.yaml").items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -94,6 +95,44 @@ def resource_tree(resource_type: str, paths: Iterable[str]) -> Node:
     for path in ("id", "meta", *paths):
         _add(root, tuple(path.split(".")))
     return _ordered(root)
+
+
+# What a whole tree leaves out, for width: what may hang on any element, and what is a resource or a page of its own.
+UNTYPED = frozenset({"extension", "modifierExtension", "contained", "implicitRules", "language"})
+UNTYPED_TYPES = frozenset({"Extension", "Resource", "Narrative", "ElementDefinition"})
+# Of a choice of any type, those that carry clinical values.
+OPEN_CHOICE = 20
+CLINICAL = frozenset({"CodeableConcept", "Coding", "Identifier", "Period", "Quantity", "Range", "Ratio", "Reference"})
+# How often an element may stand within itself (`Questionnaire.item.item`).
+RECURSION = 2
+
+
+def whole_tree(resource_type: str) -> Node:
+    """The typed tree of a resource type that no declaration narrows: every element of R4 but extensions.
+
+    An element of a data type brings the usual children; one within itself is typed twice, and what is deeper, as all
+    that is not typed, stays beside the row as JSON.
+    """
+    root = Node(resource_type, resource_type, False)
+    _fill(root, ())
+    return root
+
+
+def _fill(node: Node, above: tuple[str, ...]) -> None:
+    known = elements(node.type)
+    choices = Counter(element.choice for element in known.values() if element.choice)
+    for element in known.values():
+        is_open = element.choice is not None and choices[element.choice] >= OPEN_CHOICE
+        if element.name in UNTYPED or element.type in UNTYPED_TYPES:
+            continue
+        if element.type in primitive_types() or element.type in USUAL:
+            if not is_open or element.type in primitive_types() or element.type in CLINICAL:
+                _add(node, (element.name,))
+        elif not is_open and above.count(element.type) < RECURSION:
+            child = Node(element.name, element.type, element.is_list)
+            _fill(child, (*above, element.type))
+            if child.children:
+                node.children[element.name] = child
 
 
 def _ordered(node: Node) -> Node:
