@@ -16,11 +16,16 @@ SHARED = ("Organization", "Practitioner", "Location", "PractitionerRole", "Medic
 SHARED_CSV = ("organizations", "providers", "payers")
 
 
+def unzipped(path: Path) -> tuple[str, ...]:
+    """The lines of a zipped file."""
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+        return tuple(stream.read().splitlines())
+
+
 @cache
 def lines(file: str) -> tuple[str, ...]:
     """The lines of a bundled file."""
-    with gzip.open(DATA / file, "rt", encoding="utf-8", newline="") as stream:
-        return tuple(stream.read().splitlines())
+    return unzipped(DATA / file)
 
 
 def _patient_of(line: str) -> str | None:
