@@ -152,11 +152,11 @@ def run(ctx: Context) -> StepResult:
             ctx.progress(done, total, table.name)
     delta.write_json(folder / BATCH_FILE, {"batch": f"gold-{ctx.run_id}", "made_from": made_from})
     books = [Book(f"gold.{name}", table.rows, table.rows) for name, table in sorted(staged.items())]
-    silver = {name: _live_rows(ctx.lake, name) for name in types}
+    duckdb = delta_connection()
+    silver = {name: _live_rows(duckdb, ctx.lake.silver(name)) for name in types}
     return StepResult(books, {"made_from": made_from, "silver_rows": silver})
 
 
-def _live_rows(lake: Lake, resource_type: str) -> int:
+def _live_rows(duckdb: Any, table: Path) -> int:
     """Live rows; DuckDB knows which a MERGE has deleted, which the log's counts do not tell."""
-    scan = f"delta_scan('{lake.silver(resource_type)}')"
-    return int(delta_connection().sql(f"FROM {scan}").count("*").fetchone()[0])
+    return int(duckdb.sql(f"FROM delta_scan('{table}')").count("*").fetchone()[0])

@@ -7,11 +7,8 @@ taken as a whole (truncated gzip, another encoding, a CSV without a declared col
 from __future__ import annotations
 
 import datetime
-import fnmatch
-import hashlib
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from cohortlake.core.catalog import Silo
-from cohortlake.core.errors import SourceError, UnsignedProtocolError
+from cohortlake.core.errors import UnsignedProtocolError
 from cohortlake.core.lake import Lake
 from cohortlake.core.readers.framing import is_gzip
 from spark_jobs import delta, quarantine
@@ -28,47 +25,10 @@ from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.land_file import CHANGED, SCHEMA, land_file
 from spark_jobs.parallel import Unit, run_units
+from spark_jobs.source_files import source_files
 
 # Larger plain NDJSON files are read by several tasks.
 SPLIT = 128 * 1024 * 1024
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _feed_of(silo: Silo, name: str) -> str | None:
-    for feed, declared in silo.feeds.items():
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in declared.files):
-            return feed
-    return None
-
-
-def source_files(silo: Silo, data: Path) -> list[Unit]:
-    """The silo's files with feed, size, time and hash; hidden ones are not the source's. Raises SourceError."""
-    folder = data / silo.folder
-    if not folder.is_dir():
-        raise SourceError(
-            f"silo {silo.name}: there is no folder {folder}",
-            f"Put the silo's files there, or give the folder that holds {silo.folder}/ with --data.",
-        )
-    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith((".", "_"))]
-    try:
-        with ThreadPoolExecutor() as pool:
-            hashes = list(pool.map(_hash, paths))
-    except OSError as error:
-        raise SourceError(f"silo {silo.name}: cannot read {error.filename}: {error.strerror}") from error
-    files = []
-    for path, digest in zip(paths, hashes, strict=True):
-        stat = path.stat()
-        modified = datetime.datetime.fromtimestamp(int(stat.st_mtime), datetime.UTC).isoformat()
-        file = str(path.relative_to(folder))
-        files.append(
-            {"path": str(path), "file": file, "file_hash": digest, "bytes": stat.st_size, "modified": modified}
-            | {"feed": _feed_of(silo, path.name), "stat": [stat.st_size, stat.st_mtime_ns]}
-        )
-    return files
 
 
 def _known_hashes(lake: Lake, silo: str) -> set[str]:
@@ -147,7 +107,7 @@ def run(ctx: Context) -> StepResult:
     """Land the silo's new files. Books: records in = in bronze + quarantined; a file taken as a whole counts as one."""
     silo = ctx.catalog.silos[ctx.scope]
     check_signed(silo, ctx.force)
-    files = source_files(silo, ctx.data)
+    files = source_files(ctx.lake, silo, ctx.data)
     known = _known_hashes(ctx.lake, silo.name)
     new, again = [], []
     for file in files:

@@ -57,7 +57,7 @@ def _passed(ctx: Context, staged: delta.Staged, folder: Path) -> DataFrame:
     return newest.select("r.*")
 
 
-def _is_plain(ctx: Context, staged: delta.Staged, folder: Path) -> bool:
+def _is_plain(ctx: Context, staged: delta.Staged, folder: Path, duckdb: Any) -> bool:
     """Whether the parts can be committed as they are: nothing failed, no key twice, no key live."""
     if _failed(folder, staged.table):
         return False
@@ -70,10 +70,10 @@ def _is_plain(ctx: Context, staged: delta.Staged, folder: Path) -> bool:
     if not _has_rows(table, ctx.scope):
         return True
     # DuckDB reads the live keys and nothing else; Spark's plan alone would take longer.
-    connection = delta_connection()
-    connection.register("staged", ids)
+    cursor = duckdb.cursor()
+    cursor.register("staged", ids)
     live = f"SELECT id FROM delta_scan('{table}') WHERE {PARTITION} = '{ctx.scope}'"  # noqa: S608
-    found = connection.execute(f"SELECT 1 FROM ({live}) SEMI JOIN staged USING (id) LIMIT 1").fetchone()  # noqa: S608
+    found = cursor.execute(f"SELECT 1 FROM ({live}) SEMI JOIN staged USING (id) LIMIT 1").fetchone()  # noqa: S608
     return found is None
 
 
@@ -83,8 +83,8 @@ def _has_rows(table: Path, silo: str) -> bool:
     return actions.num_rows > 0 and silo in actions[f"partition.{PARTITION}"].to_pylist()
 
 
-def publish_table(ctx: Context, staged: delta.Staged, folder: Path, batch: dict[str, Any]) -> Book:
-    """Publish one table; done once a batch, however often it is called."""
+def publish_table(ctx: Context, staged: delta.Staged, folder: Path, batch: dict[str, Any], duckdb: Any) -> Book:
+    """Publish one table; done once a batch, however often it is called. `duckdb` is a connection that reads Delta."""
     table = ctx.lake.silver(staged.table)
     failed = _failed(folder, staged.table)
     rows = staged.rows - (pq.read_metadata(failed).num_rows if failed else 0)
@@ -95,7 +95,7 @@ def publish_table(ctx: Context, staged: delta.Staged, folder: Path, batch: dict[
     if rows == 0:
         return Book(staged.table, 0, 0)
     with ctx.lake.lock(f"silver.{staged.table}"):
-        if _is_plain(ctx, staged, folder):
+        if _is_plain(ctx, staged, folder, duckdb):
             delta.commit(table, staged.parts, facts={**facts, "written": str(rows)})
             return Book(staged.table, rows, rows)
         if not _has_rows(table, ctx.scope):
@@ -133,11 +133,11 @@ def run(ctx: Context) -> StepResult:
         return StepResult([], {"batch": None})
     staged = [table for table in delta.read_staged(folder).values() if table.rows]
     ctx.spark  # noqa: B018 (started here, once, before the threads share it)
-    done = 0
+    done, duckdb = 0, delta_connection()  # one for all: to load its extension takes a quarter of a second
 
     def one(table: delta.Staged) -> Book:
         nonlocal done
-        book = publish_table(ctx, table, folder, batch)
+        book = publish_table(ctx, table, folder, batch, duckdb)
         done += 1
         ctx.progress(done, len(staged), table.table)
         return book
