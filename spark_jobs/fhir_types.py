@@ -12,6 +12,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
 from cohortlake.core.catalog.resource import Node
+from cohortlake.core.fhir.intervals import dated, intervals, intervals_type
 
 DECIMAL = pa.decimal128(38, 18)
 ARROW = {
@@ -38,6 +39,7 @@ def list_of(inner: pa.DataType) -> pa.ListType:
 UNMAPPED = list_of(pa.struct([("map", pa.string()), ("code", pa.string())]))
 # Every silver row carries which version of the record it is, where it came from, the codes that no map knew, and what
 # its columns do not hold: JSON text of an object with those root elements, or null (see core/readers/fhir_json.py).
+# After these stands `_intervals`: what the dates among its root elements may mean (see core/fhir/intervals.py).
 LAKE_FIELDS = [
     pa.field("_version", pa.string()),
     pa.field("_file_hash", pa.string()),
@@ -45,7 +47,8 @@ LAKE_FIELDS = [
     pa.field("_unmapped", UNMAPPED),
     pa.field("_rest", pa.string()),
 ]
-LAKE_COLUMNS = [field.name for field in LAKE_FIELDS]
+INTERVALS = "_intervals"
+LAKE_COLUMNS = [*(field.name for field in LAKE_FIELDS), INTERVALS]
 PARTITION = "silo"
 
 
@@ -74,7 +77,24 @@ def fhir_schema(tree: Node) -> pa.Schema:
 
 def silver_schema(tree: Node) -> pa.Schema:
     """A silver table's columns: the resource's, the lake's, and the partition."""
-    return pa.schema([*fhir_schema(tree), *LAKE_FIELDS, pa.field(PARTITION, pa.string())])
+    return pa.schema([*part_schema(tree), pa.field(PARTITION, pa.string())])
+
+
+def part_schema(tree: Node) -> pa.Schema:
+    """The columns of a silver table's files."""
+    moments = [pa.field(INTERVALS, intervals_type(tree))] if dated(tree) else []
+    return pa.schema([*fhir_schema(tree), *LAKE_FIELDS, *moments])
+
+
+def with_intervals(tree: Node, rows: pa.Table) -> pa.Table:
+    """A part's rows, with the moments that their dates may mean."""
+    schema = part_schema(tree)
+    if not dated(tree):
+        return rows.select(schema.names).cast(schema)
+    # Batch by batch: a struct that is cut later cannot be written (arrow-rs 59 refuses one with an offset).
+    moments = [intervals(tree, batch) for batch in rows.to_batches()]
+    made = rows.append_column(INTERVALS, pa.chunked_array(moments, intervals_type(tree)))
+    return made.select(schema.names).cast(schema)
 
 
 def spark_schema(tree: Node) -> StructType:

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from cohortlake.core.catalog import Feed, Mapping
+from cohortlake.core.catalog import Feed, Mapping, Node
 from cohortlake.core.catalog.mapping import Children
 from cohortlake.core.mapping import Compiled
 from cohortlake.core.sql import identifier, literal
 from spark_jobs import delta
-from spark_jobs.fhir_types import PARTITION
+from spark_jobs.fhir_types import PARTITION, with_intervals
 from spark_jobs.parallel import Unit
 
 LAKE = ["_version", "_file_hash", "_offset"]
@@ -29,11 +28,11 @@ LAKE = ["_version", "_file_hash", "_offset"]
 
 @dataclass(frozen=True)
 class Plan:
-    """A mapping, compiled, with the schema of its table (the partition left out)."""
+    """A mapping, compiled, with the tree of its table."""
 
     mapping: Mapping
     compiled: Compiled
-    schema: pa.Schema
+    tree: Node
 
 
 def columns(feed: Feed) -> list[str]:
@@ -70,7 +69,7 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
         | {"reasons": [f"type: {name}" for name in row["_bad"]]}
         for row in bad
     ]
-    good = (made.filter(pc.invert(is_bad)) if bad else made).select(plan.schema.names).cast(plan.schema)
+    good = with_intervals(plan.tree, made.filter(pc.invert(is_bad)) if bad else made)
     part = delta.write_part(Path(unit["table"]), good, {PARTITION: unit["silo"]}) if good.num_rows else None
     unmapped: Counter[str] = Counter()
     for found in good["_unmapped"].drop_null().to_pylist():

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import Schema
 
@@ -20,7 +19,7 @@ from cohortlake.core.catalog import Node
 from spark_jobs import delta, quarantine
 from spark_jobs.batches import BATCH_FILE, Pending, pending, read_batch
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.fhir_types import PARTITION, fhir_schema, silver_schema
+from spark_jobs.fhir_types import PARTITION, silver_schema
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.standardise_csv import standardise_csv
 from spark_jobs.standardise_fhir import standardise_part
@@ -63,16 +62,13 @@ def _standardise_fhir(ctx: Context, batch: Pending, folder: Path) -> dict[str, A
     """Stage a FHIR silo's batch. Gives rejected rows' files, and counts by table."""
     units = _units(ctx, batch, folder / "rejects")
     resources = sorted({unit["resource"] for unit in units})
-    schemas = {
-        name: pa.schema([pa.field("resourceType", pa.string()), *fhir_schema(ctx.catalog.resources[name])])
-        for name in resources
-    }
-    for name in resources:
-        create_silver(ctx, ctx.catalog.resources[name])
+    trees = {name: ctx.catalog.resources[name] for name in resources}
+    for tree in trees.values():
+        create_silver(ctx, tree)
     results = run_units(
         ctx.spark,
         units,
-        partial(_work, schemas=schemas),
+        partial(_work, trees=trees),
         marks=folder / "marks",
         progress=lambda done, total: ctx.progress(done, total, f"{done} of {total} parts"),
     )
@@ -102,8 +98,8 @@ def _standardise_fhir(ctx: Context, batch: Pending, folder: Path) -> dict[str, A
     return {"staged": staged, "books": books, "rejected": rejected, "unexpected": unexpected}
 
 
-def _work(unit: Unit, schemas: dict[str, pa.Schema]) -> Unit:
-    return standardise_part(unit, schemas[unit["resource"]])
+def _work(unit: Unit, trees: dict[str, Node]) -> Unit:
+    return standardise_part(unit, trees[unit["resource"]])
 
 
 def _hold(ctx: Context, batch: Pending, rejected: list[dict[str, Any]]) -> None:

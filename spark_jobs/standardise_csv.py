@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cohortlake.core.catalog import Mapping
@@ -16,7 +15,7 @@ from cohortlake.core.mapping import MappingCompiler
 from spark_jobs import delta
 from spark_jobs.batches import Pending, bronze_parts
 from spark_jobs.context import Book, Context
-from spark_jobs.fhir_types import PARTITION, duckdb_type, silver_schema
+from spark_jobs.fhir_types import duckdb_type
 from spark_jobs.map_csv import Plan, columns, files_of, map_part
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.parse_csv import parse_part
@@ -90,9 +89,8 @@ def _parse(unit: Unit, options: dict[str, tuple[list[str], list[str], dict[str, 
 
 def _plan(ctx: Context, mapping: Mapping) -> Plan:
     tree = ctx.catalog.resources[mapping.resource]
-    schema = silver_schema(tree)
     compiled = MappingCompiler(mapping, tree, ctx.catalog.maps[ctx.scope], duckdb_type).compile()
-    return Plan(mapping, compiled, pa.schema([field for field in schema if field.name != PARTITION]))
+    return Plan(mapping, compiled, tree)
 
 
 def _units(ctx: Context, mapping: Mapping, feeds: Feeds) -> list[Unit]:

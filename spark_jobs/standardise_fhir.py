@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cohortlake.core.catalog import Node
 from cohortlake.core.readers.fhir_json import parse
 from spark_jobs import delta
-from spark_jobs.fhir_types import LAKE_FIELDS, PARTITION, UNMAPPED
+from spark_jobs.fhir_types import LAKE_FIELDS, PARTITION, UNMAPPED, fhir_schema, with_intervals
 from spark_jobs.parallel import Unit
 
 REJECTED = pa.schema(
@@ -78,10 +79,10 @@ def _rejected(records: pa.Table, reasons: dict[int, str], ids: dict[int, str | N
     )
 
 
-def _typed(records: pa.Table, schema: pa.Schema, wanted: str, unexpected: Counter[str]) -> tuple[pa.Table, pa.Table]:
+def _typed(records: pa.Table, tree: Node, unexpected: Counter[str]) -> tuple[pa.Table, pa.Table]:
     """Rows of the silver table, and the rejected records."""
-    payload = records["payload"].combine_chunks()
-    parsed = parse(payload, schema)
+    wanted, schema = tree.type, fhir_schema(tree)
+    parsed = parse(records["payload"].combine_chunks(), schema.insert(0, pa.field("resourceType", pa.string())))
     unexpected.update(parsed.unexpected)
     table, kept, rest, reasons = parsed.table, parsed.kept, parsed.rest, dict(parsed.bad)
     ids: dict[int, str | None] = {}
@@ -104,12 +105,12 @@ def _typed(records: pa.Table, schema: pa.Schema, wanted: str, unexpected: Counte
         pa.nulls(table.num_rows, UNMAPPED),
         rest,
     ]
-    columns = [table[name] for name in schema.names if name != "resourceType"]
-    names = [name for name in schema.names if name != "resourceType"] + [field.name for field in LAKE_FIELDS]
-    return pa.table([*columns, *lake], names=names), _rejected(records, reasons, ids)
+    names = [*schema.names, *(field.name for field in LAKE_FIELDS)]
+    rows = pa.table([*(table[name] for name in schema.names), *lake], names=names)
+    return with_intervals(tree, rows), _rejected(records, reasons, ids)
 
 
-def standardise_part(unit: Unit, schema: pa.Schema) -> Unit:
+def standardise_part(unit: Unit, tree: Node) -> Unit:
     """One task. Gives the silver part, the file of rejected records, and the values that silver does not type."""
     source = pq.ParquetFile(unit["source"], read_dictionary=["file", "file_hash"])
     groups = unit["groups"] if unit["groups"] is not None else range(source.num_row_groups)
@@ -117,9 +118,7 @@ def standardise_part(unit: Unit, schema: pa.Schema) -> Unit:
     rejects: list[pa.Table] = []
     unexpected: Counter[str] = Counter()
     for group in groups:
-        typed, rejected = _typed(
-            source.read_row_group(group, columns=BRONZE_COLUMNS), schema, unit["resource"], unexpected
-        )
+        typed, rejected = _typed(source.read_row_group(group, columns=BRONZE_COLUMNS), tree, unexpected)
         rows.append(typed)
         rejects.append(rejected)
     good, refused = pa.concat_tables(rows), pa.concat_tables(rejects)
