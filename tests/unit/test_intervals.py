@@ -60,10 +60,8 @@ def test_many_at_once_mean_what_each_does(values):
 
 def test_dates_and_periods_of_a_row():
     tree = resource_tree("Encounter", ["period", "status"])
-    rows = pa.table(
-        {"period": [{"start": "2015", "end": "2016-01-02T00:00:00Z"}, {"start": "2015", "end": None}, None]}
-    )
-    first, second, third = intervals(tree, rows).to_pylist()
+    periods = [{"start": "2015", "end": "2016-01-02T00:00:00Z"}, {"start": "2015", "end": None}, None]
+    first, second, third = intervals(tree, pa.record_batch({"period": pa.array(periods)})).to_pylist()
     assert first["period"]["start"].isoformat() == "2015-01-01T00:00:00+00:00"
     assert first["period"]["end"].isoformat() == "2016-01-02T00:00:00.999999+00:00"
     assert second["period"]["end"] is None
