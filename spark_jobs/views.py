@@ -11,6 +11,7 @@ from functools import partial, reduce
 from operator import and_
 from typing import Any
 
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql.types import StructType
 
@@ -49,11 +50,25 @@ def view_frame(
     it runs, as the specification asks, and so does an item below `depth`; the error names the path, not the values.
     """
     compiled = view if isinstance(view, ViewPlan) else compile_view(view)
-    key = plain_id if resource_key is None else partial(Key, resource_key)
-    selected, where = view_sql(resources.schema, compiled, key=key, depth=depth)
-    if where is not None:
-        resources = resources.where(as_column(where, has_keys=resource_key is not None))
-    return resources.select(*(as_column(column, has_keys=resource_key is not None) for column in selected))
+    if resource_key is None:
+        return select_rows(resources, compiled, depth=depth)
+    columns, where = view_sql(resources.schema, compiled, key=partial(Key, resource_key), depth=depth)
+    kept = resources if where is None else resources.where(as_column(where, has_keys=True))
+    return kept.select(*(as_column(column, has_keys=True) for column in columns))
+
+
+def select_rows(resources: DataFrame, view: ViewPlan, *, key: SqlKey = plain_id, depth: int = plan.DEPTH) -> DataFrame:
+    """The rows of a view, as `view_frame` gives them; `key` makes keys in SQL."""
+    columns, where = view_sql(resources.schema, view, key=key, depth=depth)
+    kept = resources if where is None else resources.where(as_column(where))
+    return kept.select(*map(as_column, columns))
+
+
+def raised_by_view(error: PySparkException) -> str | None:
+    """What a view says of the rows that stopped its job; None for an error that is not a view's."""
+    if error.getCondition() != "USER_RAISED_EXCEPTION":
+        return None
+    return str((error.getMessageParameters() or {}).get("errorMessage", error))
 
 
 def view_sql(
@@ -123,8 +138,8 @@ def _iterated(select: plan.Select, iteration: plan.Expression, scope: Scope) -> 
         inner = replace(scope, focus=Collection(item, items.type), row_index=index)
         return _struct(body, inner) if body.is_one_row else _rows(body, inner)
 
-    rows = F.transform(items.items, of_item)
-    rows = rows if body.is_one_row else concatenated(rows)
+    made = F.transform(items.items, of_item)
+    rows = made if body.is_one_row else concatenated(made)
     if not select.or_null:
         return rows
     nulls = F.struct(*(_null(column).alias(column.name) for column in select.columns_in_order()))

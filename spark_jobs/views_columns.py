@@ -50,14 +50,13 @@ def _column(expression: Sql, known: Mapping[Variable, Column]) -> Column:
             return column.try_cast(sql_type) if is_try else column.cast(sql_type)
         case Case(branches, other):
             case_ = F
-            for condition, value in branches:
-                case_ = case_.when(_column(condition, known), _column(value, known))
+            for condition, then in branches:
+                case_ = case_.when(_column(condition, known), _column(then, known))
             return case_ if other is None else case_.otherwise(_column(other, known))
         case Key(make, resource_type, resource_id):
             return make(_column(resource_type, known), _column(resource_id, known))
-        case Call(name, arguments) if any(isinstance(argument, Lambda) for argument in arguments):
-            *columns, function = arguments
-            return getattr(F, name)(*(_column(column, known) for column in columns), _python(function, known))
+        case Call(name, (*others, Lambda() as function)):
+            return getattr(F, name)(*(_column(column, known) for column in others), _python(function, known))
         case Call(name, arguments):
             columns = [_column(argument, known) for argument in arguments]
             return OPERATORS[name](*columns) if name in OPERATORS else F.call_function(name, *columns)

@@ -14,7 +14,7 @@ from cohortlake.core.errors import ViewError
 from cohortlake.core.views import compile_view
 from cohortlake.core.views.needed import needed
 from cohortlake.core.views.suite import Case, Outcome, Suite, Verdict, judge
-from spark_jobs.views import view_frame
+from spark_jobs.views import raised_by_view, view_frame
 from spark_jobs.views_files import read_files
 
 # Each level of `repeat` doubles what is compiled where it has two paths.
@@ -35,15 +35,15 @@ def run_case(spark: SparkSession, case: Case, place: Path, depth: int) -> Outcom
     """What a case's view gives over a file of NDJSON."""
     try:
         view = compile_view(case.view)
-        reading = read_files(spark, place, needed(view, depth).tree, place.parent)
+        reading = read_files(spark, [place], needed(view, depth).tree, place.parent)
         rows = view_frame(reading.rows, view, depth=depth).toArrow()
         return Outcome(rows.to_pylist(), rows.column_names)
     except ViewError as error:
         return Outcome(error=str(error))
     except PySparkException as error:
-        said = str(error).split("\n", 1)[0]
-        # A view's own errors at run time are raised by name; any other is a fault of ours, and no expected error.
-        return Outcome(error=said) if error.getCondition() == "USER_RAISED_EXCEPTION" else Outcome(crash=said)
+        said = raised_by_view(error)
+        # An error of Spark's own is a fault of ours, and not the error that a case may expect.
+        return Outcome(crash=str(error).split("\n", 1)[0]) if said is None else Outcome(error=said)
     except Exception as error:
         return Outcome(crash=f"{type(error).__name__}: {error}")
 

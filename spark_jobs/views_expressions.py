@@ -120,8 +120,8 @@ def _computed(expression: plan.Expression, scope: Scope) -> Sql:
             texts = (column(left), column(right))
             return F.concat(*(F.coalesce(text, F.lit("")) for text in texts)) if is_total else F.concat(*texts)
         case plan.Join(source=source, separator=separator):
-            texts = F.coalesce(evaluate(source, scope).items, F.array().cast("ARRAY<STRING>"))
-            return F.array_join(texts, column(separator))
+            items = F.coalesce(evaluate(source, scope).items, F.array().cast("ARRAY<STRING>"))
+            return F.array_join(items, column(separator))
         case plan.Boundary(source=source, is_high=is_high, precision=precision):
             return boundary(source.type, _written(source, scope), is_high, precision)
         case plan.ResourceKey(source=source):

@@ -12,12 +12,13 @@ from uuid import uuid4
 
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import ArrayType, DataType, DecimalType, StringType, StructField, StructType
 
 from cohortlake.core.catalog.resource import Node
 from cohortlake.core.errors import SourceError
 from cohortlake.core.views.resources import resource_lines
-from spark_jobs.fhir_types import spark_schema
+from spark_jobs.fhir_types import fhir_schema
 
 LINES, WHOLE = (".ndjson", ".ndjson.gz"), (".json",)
 TYPE, CORRUPT = "resourceType", "_corrupt_record"
@@ -40,13 +41,11 @@ class Reading:
         return [f"{met[name]:,} {what}" for name, what in said.items() if met[name]]
 
 
-def read_files(spark: SparkSession, place: Path, needed: Node, scratch: Path) -> Reading:
-    """The resources of `needed.type` in a file or a folder, with the elements that are needed; other types are no rows.
+def read_files(spark: SparkSession, files: Sequence[Path], needed: Node, scratch: Path) -> Reading:
+    """The resources of `needed.type` in files, with the elements that are needed; those of other types are no rows.
 
-    `scratch` is a folder for what JSON files hold, line by line; it must last until the rows have been read. Raises
-    SourceError where there are no files to read.
+    `scratch` is a folder for what JSON files hold, line by line; it must last until the rows have been read.
     """
-    files = _files(place)
     lines = [file for file in files if file.name.endswith(LINES)]
     whole = [file for file in files if file not in lines]
     if whole:
@@ -54,19 +53,26 @@ def read_files(spark: SparkSession, place: Path, needed: Node, scratch: Path) ->
     schema = json_schema(needed)
     whole_schema = StructType([StructField(TYPE, StringType()), *schema.fields, StructField(CORRUPT, StringType())])
     read = spark.read.schema(whole_schema).json([str(file) for file in lines])
-    is_wanted = F.coalesce(F.col(TYPE) == needed.type, F.lit(False))
+    # Spark gives what it could read of a record that it calls corrupt: of one that is cut, too, which is no JSON.
+    is_json = F.col(CORRUPT).isNull() | F.try_parse_json(CORRUPT).isNotNull()
+    is_wanted = F.coalesce(F.col(TYPE) == needed.type, F.lit(False)) & is_json
     met = Observation(f"view-{uuid4().hex}")
     observed = read.observe(
         met,
-        F.count_if(F.col(TYPE).isNull()).alias("unreadable"),
+        F.count_if(F.col(TYPE).isNull() | ~is_json).alias("unreadable"),
         F.count_if(is_wanted & F.col(CORRUPT).isNotNull()).alias("misfits"),
     )
     return Reading(observed.where(is_wanted).select(*(F.col(f"`{name}`") for name in schema.names)), met)
 
 
-def json_schema(needed: Node) -> StructType:
-    """The elements as JSON's reader is to type them."""
-    return StructType([StructField(f.name, _with_text(f.dataType)) for f in spark_schema(needed).fields])
+def row_schema(tree: Node) -> StructType:
+    """The elements of a tree as silver types them."""
+    return from_arrow_schema(fhir_schema(tree))
+
+
+def json_schema(tree: Node) -> StructType:
+    """The elements of a tree as JSON's reader is to type them."""
+    return StructType([StructField(f.name, _with_text(f.dataType)) for f in row_schema(tree).fields])
 
 
 def _with_text(data_type: DataType) -> DataType:
@@ -78,7 +84,8 @@ def _with_text(data_type: DataType) -> DataType:
     return StringType() if isinstance(data_type, DecimalType) else data_type
 
 
-def _files(place: Path) -> list[Path]:
+def resource_files(place: Path) -> list[Path]:
+    """A file of FHIR JSON, or those in a folder and below. Raises SourceError where there is none."""
     files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
     found = [file for file in files if file.name.endswith((*LINES, *WHOLE))]
     if not found:

@@ -11,6 +11,16 @@ from spark_jobs.views_sql import Alias, Call, Case, Cast, Field, Lambda, Literal
 
 WIDTH = 110
 INFIX = frozenset(("=", "!=", "<", "<=", ">", ">=", "+", "-", "AND", "OR"))
+# What Spark's ANSI mode keeps for itself, besides words that it takes for names nowhere.
+RESERVED = frozenset(
+    """
+    all and anti any as authorization between both case cast check collate column constraint create cross current_date
+    current_time current_timestamp current_user distinct else end escape except execute exists false fetch filter for
+    foreign from full grant group having in inner intersect interval into is join lateral leading left like minus
+    natural not null on only or order outer overlaps primary references right select semi session_user some sql table
+    then time to trailing true union unique unknown user using when where window with within
+    """.split()  # noqa: SIM905 (a word a line would bury the rest)
+)
 ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -29,7 +39,8 @@ def select_text(columns: Sequence[Sql], source: str, where: Sql | None = None) -
 
 def quoted(name: str) -> str:
     """A name that Spark SQL takes as it is."""
-    return name if re.fullmatch(r"[A-Za-z_]\w*", name) else "`" + name.replace("`", "``") + "`"
+    is_plain = re.fullmatch(r"[A-Za-z_]\w*", name) and name.lower() not in RESERVED
+    return name if is_plain else "`" + name.replace("`", "``") + "`"
 
 
 @dataclass(frozen=True)
@@ -81,9 +92,12 @@ class _Printer:
                 names = [self.names.setdefault(variable, f"x{len(self.names) + 1}") for variable in variables]
                 return _Part(f"({', '.join(names)}) -> " if names[1:] else f"{names[0]} -> ", (self.part(body),))
             case Case(branches, other):
-                parts = [_Part("WHEN ", (self.part(c), _Part(" THEN "), self.part(v))) for c, v in branches]
-                parts += [] if other is None else [_Part("ELSE ", (self.part(other),))]
-                return _Part("CASE ", tuple(parts), " END", "")
+                cases = [
+                    (word, side) for branch in branches for word, side in zip(("WHEN", "THEN"), branch, strict=True)
+                ]
+                cases += [] if other is None else [("ELSE", other)]
+                parts = tuple(_Part(f"{word} ", (self.part(side),)) for word, side in cases)
+                return _Part("CASE ", parts, " END", "")
             case Call("NOT", (operand,)):
                 return _Part("(NOT ", (self.part(operand),), ")")
             case Call(name, arguments):

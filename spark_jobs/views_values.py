@@ -5,20 +5,11 @@ Dates and times are text, as FHIR writes them. The session's time zone is taken 
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 
 from cohortlake.core.views.types import Kind, default_sql_type, kind
 from spark_jobs import views_sql as F
 from spark_jobs.views_sql import Sql
-
-COMPARATORS = {
-    "=": operator.eq,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 # The plan's SQL types that Spark calls by another name.
 SPARK_NAMES = {"INTEGER": "INT", "REAL": "FLOAT", "VARCHAR": "STRING"}
@@ -51,13 +42,12 @@ def convert(fhir_type: str, sql_type: str, value: Sql) -> Sql:
 def compare(symbol: str, fhir_type: str, left: Sql, right: Sql) -> Sql:
     """Compare two values in their sortable form. Dates of unlike precision are compared as far as both go, and are
     empty where that does not decide (https://hl7.org/fhirpath/#datetime-equality)."""
-    comparator = COMPARATORS[symbol]
     if kind(fhir_type) not in (Kind.DATE, Kind.TIME):
-        return comparator(left, right)
+        return F.call(symbol, left, right)
     shared = F.least(F.length(left), F.length(right))
     left_start, right_start = F.left(left, shared), F.left(right, shared)
-    decided = F.when(left_start != right_start, comparator(left_start, right_start))
-    return decided.when(F.length(left) == F.length(right), comparator(left, right))
+    decided = F.when(left_start != right_start, F.call(symbol, left_start, right_start))
+    return decided.when(F.length(left) == F.length(right), F.call(symbol, left, right))
 
 
 def equal_in_order(fhir_type: str, left: Sql, right: Sql) -> Sql:

@@ -38,7 +38,7 @@ LAKE, DATA = Path("lake"), PROJECT / "data"
 
 def main() -> None:
     """Run the command line; an error of ours is told in two lines, with its own exit code."""
-    from cohortlake.cli import doctor, look, new, quarantine, run, training  # noqa: F401 (they register commands)
+    from cohortlake.cli import doctor, export, look, new, quarantine, run, training, view  # noqa: F401 (they register commands)
 
     try:
         app(standalone_mode=True)
