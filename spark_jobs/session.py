@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from spark_jobs.java import is_wheel, java_home
+from spark_jobs.java import java_home
 
 JARS = Path(__file__).parent.parent / ".jars"
 
@@ -52,12 +52,7 @@ def settings(master: str, memory: str | None = None) -> dict[str, str]:
 
 def java_environment() -> dict[str, str]:
     """Environment for the JVM and for the Python workers that it starts."""
-    home = java_home()
-    found = {"JAVA_HOME": home, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
-    if is_wheel(home):
-        # Spark's launcher adds a module that this runtime lacks; without it only vectorised BLAS is lost.
-        found["JDK_JAVA_OPTIONS"] = ""
-    return found
+    return {"JAVA_HOME": java_home(), "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
 
 
 def spark_session() -> SparkSession:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -40,9 +42,31 @@ def missing() -> list[str]:
     return [name for name, digest in wanted().items() if not good(name, digest)]
 
 
+def trusting_the_machine(store: Path) -> str:
+    """Java options with which the wheel's runtime trusts what the machine trusts, a hospital's own authority with it.
+
+    A system's Java does so already. Empty where the machine says nothing.
+    """
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+    from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12Certificate, serialize_java_truststore
+    from cryptography.x509 import load_pem_x509_certificates
+
+    bundle = ssl.get_default_verify_paths().cafile
+    if not bundle:
+        return ""
+    with warnings.catch_warnings():
+        # A machine's bundle may hold old authorities whose form is no longer quite right.
+        warnings.simplefilter("ignore")
+        found = load_pem_x509_certificates(Path(bundle).read_bytes())
+    named = [PKCS12Certificate(certificate, str(n).encode()) for n, certificate in enumerate(found)]
+    password = "changeit"  # noqa: S105 (Java's own default; certificates are no secret)
+    store.write_bytes(serialize_java_truststore(named, BestAvailableEncryption(password.encode())))
+    return f"-Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStorePassword={password}"
+
+
 def fetch() -> None:
     sys.path.insert(0, str(ROOT))
-    from spark_jobs.java import java_home
+    from spark_jobs.java import is_wheel, java_home
 
     packages = []
     for name in wanted():
@@ -60,6 +84,8 @@ def fetch() -> None:
             str(program),
         ]  # fmt: skip
         env = {**os.environ, "PYSPARK_PYTHON": sys.executable, "JAVA_HOME": java_home()}
+        if is_wheel(env["JAVA_HOME"]):
+            env["JDK_JAVA_OPTIONS"] = trusting_the_machine(Path(folder, "trust.p12"))
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         JARS.mkdir(exist_ok=True)
         for name in wanted():
