@@ -35,7 +35,7 @@ def run_case(spark: SparkSession, case: Case, place: Path, depth: int) -> Outcom
     """What a case's view gives over a file of NDJSON."""
     try:
         view = compile_view(case.view)
-        reading = read_files(spark, [place], needed(view, depth).tree, place.parent)
+        reading = read_files(spark, [place], needed(view, depth=depth).tree, place.parent)
         rows = view_frame(reading.rows, view, depth=depth).toArrow()
         return Outcome(rows.to_pylist(), rows.column_names)
     except ViewError as error:

@@ -83,7 +83,7 @@ def explain(
     from spark_jobs.views_explain import silver_sql, table_sql
 
     view = load(file)
-    elements = needed(view, depth)
+    elements = needed(view, depth=depth)
     sql = table_sql(view, elements, depth) if lake is None else silver_sql(view, elements, Lake(lake.absolute()), depth)
     paragraphs = ("\n".join(describe(view)), "\n".join(["reads", *reads(elements.tree, "  ")]), sql)
     out.print("\n\n".join(paragraphs), markup=False, soft_wrap=True)
@@ -205,7 +205,7 @@ def _rows(
     from spark_jobs.views import raised_by_view, select_rows
     from spark_jobs.views_files import read_files, resource_files
 
-    elements = needed(view, depth)
+    elements = needed(view, depth=depth)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             if place is None:

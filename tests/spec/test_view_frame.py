@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from cohortlake.core.views import compile_view
+from spark_jobs import views_sql as S
 from spark_jobs.views import view_frame, view_rows
 
 pytestmark = pytest.mark.spark
@@ -19,13 +20,17 @@ SCHEMA = """
     id STRING, active BOOLEAN, birthDate STRING, multipleBirthInteger INT,
     name ARRAY<STRUCT<family: STRING, given: ARRAY<STRING>, period: STRUCT<start: STRING, end: STRING>>>,
     contact ARRAY<STRUCT<telecom: ARRAY<STRUCT<system: STRING, value: STRING>>>>,
-    managingOrganization STRUCT<reference: STRING>,
+    managingOrganization STRUCT<reference: STRING>, gender STRING,
+    _birthDate STRUCT<extension: ARRAY<STRUCT<url: STRING, valueBoolean: BOOLEAN>>>,
+    contained ARRAY<STRUCT<resourceType: STRING, id: STRING, name: STRING>>,
     extension ARRAY<STRUCT<url: STRING, valueString: STRING, valueDecimal: DECIMAL(38,18)>>
 """
 ANN = {
     "id": "ann",
     "active": True,
     "birthDate": "1970-06",
+    "_birthDate": {"extension": [{"url": "sure", "valueBoolean": False}]},
+    "contained": [{"resourceType": "Organization", "id": "o", "name": "O"}],
     "multipleBirthInteger": 3,
     "name": [
         {"family": "A", "given": ["x", None, "y"], "period": {"start": "2010-10-10T10:00:00+02:00"}},
@@ -67,6 +72,16 @@ PATHS = {
     "where(active).id": ("ann", None),
     "Patient.first().id": ("ann", "bob"),
     "extension('weight').value.ofType(decimal).lowBoundary()": (Decimal("1.45"), None),
+    # Cut to a precision, a bound goes outwards.
+    "1.587.lowBoundary(2)": (Decimal("1.58"), Decimal("1.58")),
+    "1.587.highBoundary(0)": (Decimal(2), Decimal(2)),
+    "(-1.587).lowBoundary(2)": (Decimal("-1.59"), Decimal("-1.59")),
+    "100.0.highBoundary()": (Decimal("100.05"), Decimal("100.05")),
+    # A primitive's extensions stand beside it.
+    "birthDate.extension('sure').value.ofType(boolean)": (False, None),
+    "contained.ofType(Organization).name.first()": ("O", None),
+    "contained.ofType(Patient).id.first()": (None, None),
+    "gender.ofType(string)": (None, None),
     "extension.where(url = 'weight').exists()": (True, False),
     "photo.title.first()": (None, None),
     "photo.where(title = 'x').exists()": (False, False),
@@ -83,31 +98,61 @@ PATHS = {
     "active implies false": (False, None),
     "active.not()": (False, None),
     "active != true": (False, None),
+    # The only item of another type counts as true for `and` and its like.
+    "active and managingOrganization": (True, None),
+    "birthDate.not()": (False, None),
+    # Lists are equal item by item, in order; a date that is less precise does not decide.
+    "name.given = name.given": (True, None),
+    "name.given != contact.telecom.value": (True, None),
+    "name.given = 'x'": (False, None),
+    "name.period.start = name.period.start": (True, None),
     # Dates compare as far as both are precise.
     "birthDate < @1970-07-01": (True, None),
     "birthDate < @1970-06-02": (None, None),
     "birthDate = @1970-06": (True, None),
     "name.first().period.start = @2010-10-10T08:00:00.000Z": (True, None),
+    "name.first().period.start = @2010-10-10T08:00Z": (None, None),
+    "name.first().period.start > @2010-10-10T07:59Z": (True, None),
+    "@T10:30 < @T10:30:00": (None, None),
+    "@T10:30:00 = @T10:30:00.000": (True, True),
     "birthDate.lowBoundary()": ("1970-06-01", None),
     "birthDate.highBoundary()": ("1970-06-30", None),
     "name.first().period.lowBoundary()": ("2010-10-10T10:00:00.000+02:00", None),
     "@2012.highBoundary()": ("2012-12-31", "2012-12-31"),
     "@2012-02T.highBoundary()": ("2012-02-29T23:59:59.999-12:00", "2012-02-29T23:59:59.999-12:00"),
+    "@2012-02-03T.lowBoundary(6)": ("2012-02", "2012-02"),
+    "@2012-02-03T10+02:00.highBoundary(12)": ("2012-02-03T10:59+02:00", "2012-02-03T10:59+02:00"),
+    "@T10:30.lowBoundary(2)": ("10", "10"),
     "@T10:30.highBoundary()": ("10:30:59.999", "10:30:59.999"),
     "-multipleBirth.ofType(integer) div 2": (-1, None),
     "multipleBirth.ofType(integer) / 2": (Decimal("1.5"), None),
     "multipleBirth.ofType(integer) / 0": (None, None),
     "2147483647 + multipleBirth.ofType(integer)": (None, None),
     "7 mod 4 * 1.5": (Decimal("4.5"), Decimal("4.5")),
+    "%large + 1": (5000000001, 5000000001),
     "'a' + gender": (None, None),
     "'a' & gender": ("a", "a"),
 }
 
 
+PATHS_VIEW = view(
+    columns(**{f"c{index}": path for index, path in enumerate(PATHS)}),
+    constant=[{"name": "large", "valueInteger64": "5000000000"}],
+)
+
+
 def test_paths(patients: DataFrame) -> None:
-    named = {f"c{index}": path for index, path in enumerate(PATHS)}
-    ann, bob = rows(view_frame(patients, view(columns(**named))))
+    ann, bob = rows(view_frame(patients, PATHS_VIEW))
     assert dict(zip(PATHS, zip(ann, bob, strict=True), strict=True)) == PATHS
+
+
+def test_columns_that_a_key_of_columns_asks_for_give_the_rows_that_sql_gives(patients: DataFrame) -> None:
+    def key(resource_type: Column, resource_id: Column) -> Column:
+        return resource_id
+
+    by_columns = view_frame(patients, PATHS_VIEW, resource_key=key)
+    assert by_columns.dtypes == view_frame(patients, PATHS_VIEW).dtypes
+    assert rows(by_columns) == rows(view_frame(patients, PATHS_VIEW))
 
 
 def test_an_item_without_nested_items_loses_no_rows_of_its_siblings(patients: DataFrame) -> None:
@@ -170,11 +215,12 @@ def test_more_than_one_value_stops_the_job_and_names_the_path_only(patients: Dat
 
 def test_views_of_one_table_are_made_in_one_pass(patients: DataFrame) -> None:
     names = compile_view(view({"forEach": "name", **columns(family="family")}, where=[{"path": "active"}]))
-    ids = compile_view(view(columns(id="id")))
+    ids = compile_view(view(columns(key="getResourceKey()")))
     made = patients.select(
-        view_rows(patients.schema, names).alias("names"), view_rows(patients.schema, ids).alias("ids")
+        view_rows(patients.schema, names).alias("names"),
+        view_rows(patients.schema, ids, key=lambda kind, key: S.concat(kind, "/", key)).alias("ids"),
     )
-    assert [tuple(row.ids) for row in made.collect()] == [(("ann",),), (("bob",),)]
+    assert [tuple(row.ids) for row in made.collect()] == [(("Patient/ann",),), (("Patient/bob",),)]
     assert rows(made.select(F.inline("names"))) == [("A",), (None,)]
 
 
@@ -191,3 +237,23 @@ def test_repeat_numbers_items_of_every_depth_parents_first(spark: SparkSession) 
     repeated = {"repeat": ["item", "answer.item"], **columns(i="%rowIndex", link="linkId", text="text")}
     found = rows(view_frame(responses, {"resource": "QuestionnaireResponse", "select": [repeated]}))
     assert found == [(0, "1", None), (1, "1.1", "t"), (2, "1.1.1", None), (3, "2", None)]
+
+
+def test_repeat_keeps_the_elements_that_are_asked_of_an_item_in_whatever_level_it_stands(spark: SparkSession) -> None:
+    items = [{"linkId": "1", "item": [{"linkId": "1.1", "text": "t", "answer": [{"item": [{"linkId": "1.1.1"}]}]}]}]
+    responses = spark.createDataFrame([{"id": "q", "item": items}], QUESTIONNAIRE)
+    repeated = {"repeat": ["item", "answer.item"], **columns(link="linkId", has="item.exists()", below="item.linkId")}
+    found = rows(view_frame(responses, {"resource": "QuestionnaireResponse", "select": [repeated]}))
+    assert found == [("1", True, "1.1"), ("1.1", False, None), ("1.1.1", False, None)]
+
+
+def test_an_item_below_the_last_level_of_repeat_stops_the_job(spark: SparkSession) -> None:
+    items = [{"linkId": "1", "item": [{"linkId": "1.1", "answer": [{"item": [{"linkId": "1.1.1"}]}]}]}]
+    responses = spark.createDataFrame([{"id": "q", "item": items}], QUESTIONNAIRE)
+    repeated = {
+        "resource": "QuestionnaireResponse",
+        "select": [{"repeat": ["item", "answer.item"], **columns(l="linkId")}],
+    }
+    assert len(rows(view_frame(responses, repeated, depth=3))) == 3
+    with pytest.raises(PySparkException, match="found items more than 2 levels down; allowed: a greater --depth"):
+        view_frame(responses, repeated, depth=2).collect()

@@ -115,7 +115,7 @@ def test_the_sql_gives_the_rows_that_the_view_gives(
     spark: SparkSession, view: dict[str, Any], resources: list[dict[str, Any]]
 ) -> None:
     compiled = compile_view(view)
-    elements = needed(compiled, 2)
+    elements = needed(compiled, depth=2)
     frame = spark.createDataFrame(resources, row_schema(elements.tree))
     frame.createOrReplaceTempView(view["resource"])
     try:

@@ -13,7 +13,7 @@ from cohortlake.core.views.needed import Needed, needed
 
 
 def touched(resource: str, *selects: dict[str, Any], depth: int = 2, **others: Any) -> Needed:
-    return needed(compile_view({"resource": resource, "select": list(selects), **others}), depth)
+    return needed(compile_view({"resource": resource, "select": list(selects), **others}), depth=depth)
 
 
 def columns(**paths: str) -> dict[str, Any]:

@@ -33,7 +33,11 @@ ONE, TWO, THREE = (Literal(number, "integer") for number in (1, 2, 3))
         ("@2020-01", Literal("2020-01", "date")),
         ("@2020-01-31T10:00:00+02:00", Literal("2020-01-31T10:00:00+02:00", "dateTime")),
         ("@2020-01-31T", Literal("2020-01-31", "dateTime")),
+        ("@2020-01-31T10:30Z", Literal("2020-01-31T10:30Z", "dateTime")),
+        ("@2020-01-31T10", Literal("2020-01-31T10", "dateTime")),
         ("@T10:30", Literal("10:30", "time")),
+        ("@T10", Literal("10", "time")),
+        ("`a\\`b`", step("a`b")),
         ("name[1]", Index(step("name"), ONE)),
         ("a.b[1]", Index(step("b", step("a")), ONE)),
         ("name.first()", Call(step("name"), "first", ())),
@@ -58,6 +62,9 @@ def test_a_path_is_parsed(path: str, tree: Any) -> None:
         ("name.", "path (name.): found the end at character 6; allowed: the name of an element or a function"),
         ("name family", "path (name family): found family at character 6; allowed: the end, or one of implies"),
         ("name.where(use", "path (name.where(use): found the end at character 15; allowed: ')'"),
+        ("a = @2020-02-30", "path (a = @2020-02-30): found @2020-02-30 at character 5; allowed: a date or time that"),
+        ("@T25", "path (@T25): found @T25 at character 1; allowed: a date or time that exists"),
+        ("3000000000", "path (3000000000): found 3000000000 at character 1; allowed: an integer up to 2147483647"),
         ("a ? b", "path (a ? b): found '?' at character 3; allowed: a path, a literal, an operator or a function"),
         ("a | b", "path (a | b): found the operator '|' at character 3; allowed: one of implies or"),
         ("a is Patient", "path (a is Patient): found the operator 'is' at character 3; allowed: one of implies or"),
@@ -99,6 +106,9 @@ PATH = "select[0].column[0].path"
         ("link.other.getReferenceKey(Foo)", "the resource type 'Foo'", "a resource type of FHIR R4"),
         ("name.getResourceKey()", "getResourceKey() of type HumanName", "only the resource itself"),
         ("%use", "%use, which is no constant of the view", "%rowIndex"),
+        ("birthDate.lowBoundary(5)", "another precision of a date", "4, 6, 8"),
+        ("1.5.lowBoundary(multipleBirth.ofType(integer))", "another precision of a decimal", "0, 1, 2, 3"),
+        ("contained.ofType(Foo)", "ofType(Foo)", "Resource"),
         ("active.lowBoundary()", "a boundary of type boolean", "a decimal, date, dateTime, instant, time or Period"),
     ],
 )
@@ -131,6 +141,10 @@ CONSTANT = {"name": "k", "valueCode": "a"}
         (patient_view({"column": [{"name": "1a", "path": "id"}]}), "select[0].column[0].name: found '1a'; allowed: "),
         (patient_view(column("id"), column("id")), "select: found the column name 'c' a second time; allowed: a name"),
         (patient_view(UNION), "select[0].unionAll[1]: found the columns c BOOLEAN; allowed: c VARCHAR, as in select"),
+        (
+            patient_view({"unionAll": [column("maritalStatus", type="CodeableConcept"), column("meta", type="Meta")]}),
+            "select[0].unionAll[1]: found the columns c Meta; allowed: c CodeableConcept, as in select[0].unionAll[0]",
+        ),
         (patient_view(column("id", type="boolean")), "select[0].column[0].type: found 'boolean' for a path to string"),
         (patient_view(column("maritalStatus")), "select[0].column[0].type: found nothing, for a path to Codeable"),
         (
@@ -150,6 +164,10 @@ CONSTANT = {"name": "k", "valueCode": "a"}
             patient_view(column("id"), constant=[{"name": "k"}]),
             "constant[0]: found no value; allowed: one of valueBase64Binary",
         ),
+        (
+            patient_view(column("id"), constant=[{"name": "k", "valueDate": "2020-13"}]),
+            "constant[0]: found '2020-13'; allowed: a JSON value of type date",
+        ),
         (patient_view(column("id"), constant=[CONSTANT, CONSTANT]), "constant[1].name: found 'k'; allowed: a name"),
         (
             patient_view({"repeat": ["link", "$this"], **column("id")}),
@@ -165,6 +183,13 @@ def test_a_wrong_view_is_said_with_what_is_allowed(view: dict[str, Any], message
     with pytest.raises(ViewError) as caught:
         compile_view(view)
     assert str(caught.value).startswith(message)
+
+
+def test_what_json_says_beside_a_value_is_no_unknown_element() -> None:
+    """FHIR's JSON has an element's id and extensions under its name with an underscore."""
+    view = patient_view({"column": [{"name": "c", "path": "%k", "_path": {"id": "p"}}]}, _status={"id": "s"})
+    view["constant"] = [{"name": "k", "valueCode": "a", "_valueCode": {"id": "c"}}]
+    assert compile_view(view) == compile_view(patient_view(column("%k"), constant=[CONSTANT]))
 
 
 @pytest.mark.parametrize(

@@ -120,11 +120,11 @@ def _tagged_type(text: str, fhir_type: str, at: str) -> str:
 
 
 def _check_union(union: Sequence[plan.Select], at: str) -> None:
-    shapes = [[(c.name, c.sql_type, c.is_collection) for c in select.columns_in_order()] for select in union]
+    shapes = [[(c.name, c.shown_type, c.is_collection) for c in select.columns_in_order()] for select in union]
     for index, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise refusal(f"{at}[{index}]", f"the columns {_shown(shape)}", f"{_shown(shapes[0])}, as in {at}[0]")
 
 
-def _shown(shape: Sequence[tuple[str, str | None, bool]]) -> str:
-    return ", ".join(f"{name} {sql_type or 'complex'}{' ARRAY' if many else ''}" for name, sql_type, many in shape)
+def _shown(shape: Sequence[tuple[str, str, bool]]) -> str:
+    return ", ".join(f"{name} {shown_type}{' ARRAY' if many else ''}" for name, shown_type, many in shape)

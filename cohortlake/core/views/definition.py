@@ -98,7 +98,8 @@ class Constant(Element):
     def _knows_every_element(cls, content: Any) -> Any:
         if not isinstance(content, Mapping):
             return content
-        given = [name for name in content if name.removeprefix("_") not in ("name", *cls.ignored)]
+        beside = {f"_{name}" for name in CONSTANT_TYPES} | {"name", "_name", *cls.ignored}
+        given = [name for name in content if name not in beside]
         if len(given) != 1 or given[0] not in CONSTANT_TYPES:
             raise _wrong(", ".join(map(repr, given)) or "no value", f"one of {', '.join(CONSTANT_TYPES)}")
         fhir_type, value = CONSTANT_TYPES[given[0]], content[given[0]]

@@ -24,7 +24,7 @@ def _select(select: plan.Select, indent: str) -> Iterator[str]:
         indent += "  "
     for column in select.columns:
         many = " ARRAY" if column.is_collection else ""
-        yield f"{indent}{column.name} {column.sql_type or column.value.type}{many} = {_path(column.at)}"
+        yield f"{indent}{column.name} {column.shown_type}{many} = {_path(column.at)}"
     for inner in select.selects:
         yield from _select(inner, indent)
     for index, branch in enumerate(select.union):

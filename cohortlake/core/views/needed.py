@@ -26,17 +26,19 @@ class Needed:
     as_written: frozenset[Path]
 
 
-def needed(view: plan.ViewPlan, depth: int = plan.DEPTH) -> Needed:
-    """The elements that a view touches. `repeat` goes down `depth` levels, and touches whether there is one below.
+def needed(view: plan.ViewPlan, *others: plan.ViewPlan, depth: int = plan.DEPTH) -> Needed:
+    """The elements that a view, or several of one resource type together, touch.
 
-    A column of a complex type brings the children that silver gives the type. Raises ViewError where one element is
-    touched as two types, which two resource types inside a resource can bring about.
+    `repeat` goes down `depth` levels, and touches whether there is one below. A column of a complex type brings the
+    children that silver gives the type. Raises ViewError where one element is touched as two types, which two resource
+    types inside a resource can bring about.
     """
     walk = _Walk(Node(view.resource, view.resource, False), {}, set(), depth)
     root = [_Place(walk.root, ())]
-    for condition in view.where:
-        walk.reach(condition.value, root, condition.at)
-    walk.select(view.select, root)
+    for each in (view, *others):
+        for condition in each.where:
+            walk.reach(condition.value, root, condition.at)
+        walk.select(each.select, root)
     return Needed(_ordered(walk.root), walk.places, frozenset(walk.as_written))
 
 

@@ -195,6 +195,11 @@ class Column:
     description: str | None
     at: str
 
+    @property
+    def shown_type(self) -> str:
+        """Its SQL type, or the FHIR type of a complex one."""
+        return self.sql_type or self.value.type
+
 
 @dataclass(frozen=True)
 class Select:
