@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from cohortlake.core.catalog import Catalog, Table
@@ -20,9 +20,8 @@ from cohortlake.core.lake import Lake
 from cohortlake.core.views import compile_view
 from spark_jobs import delta
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.fhir_types import PARTITION
+from spark_jobs.materialise import check_columns, view_arrays, write_views
 from spark_jobs.pseudonyms import pseudonym, vault_secret
-from spark_jobs.views import view_rows
 
 THREADS = 2
 BATCH_FILE = "_batch.json"
@@ -64,20 +63,9 @@ def mark_curated(lake: Lake, made_from: Mapping[str, Any], receipt: Mapping[str,
     delta.write_json(lake.ops("progress") / "gold.json", {"made_from": made_from, "receipt": receipt})
 
 
-def view_table(rows: DataFrame, view: dict[str, Any], key: Callable[[Column, Column], Column]) -> DataFrame:
-    """A view's rows with their silo."""
-    made = view_rows(rows.schema, compile_view(view), resource_key=key)
-    return rows.select(PARTITION, F.inline(made))
-
-
 def conformed(frame: DataFrame, table: Table) -> DataFrame:
     """The declared columns in their order and types. Raises CatalogError where the frame has others."""
-    if set(frame.columns) != set(table.columns):
-        missing, extra = set(table.columns) - set(frame.columns), set(frame.columns) - set(table.columns)
-        raise CatalogError(
-            f"table {table.name}: declared but not made: {sorted(missing)}; made but not declared: {sorted(extra)}",
-            f"Make catalog/tables/{table.name}/table.yaml agree with its view or SQL.",
-        )
+    check_columns(table, frame.columns)
     return frame.select(*(F.col(name).cast(column.type).alias(name) for name, column in table.columns.items()))
 
 
@@ -122,22 +110,29 @@ def run(ctx: Context) -> StepResult:
         return StepResult([], {"unchanged": True})
     types = {name: version for name, version in made_from["silver"].items() if version >= 0}
     key = pseudonym(vault_secret(ctx.lake))
-    views = [t for t in ctx.catalog.tables.values() if t.is_view and ctx.catalog.views[t.name]["resource"] in types]
-    total, done = len(views) + len(in_order(ctx.catalog.tables)), 0
+    by_type: dict[str, dict[str, Table]] = {}
+    for table in ctx.catalog.tables.values():
+        if table.is_view and (name := str(ctx.catalog.views[table.name]["resource"])) in types:
+            by_type.setdefault(name, {})[table.name] = table
+    total, done = sum(map(len, by_type.values())) + len(in_order(ctx.catalog.tables)), 0
 
-    def one(table: Table) -> delta.Staged:
+    def of_type(name: str) -> dict[str, delta.Staged]:
         nonlocal done
-        view = ctx.catalog.views[table.name]
-        name = str(view["resource"])
-        rows = delta.read(ctx.spark, ctx.lake.silver(name), types[name])
-        staged = _stage(ctx, view_table(rows, view, key), table, folder)
-        done += 1
-        ctx.progress(done, total, table.name)
-        return staged
+        tables = by_type[name]
+        views = {table.name: (table, compile_view(ctx.catalog.views[table.name])) for table in tables.values()}
+        silver = delta.read(ctx.spark, ctx.lake.silver(name), types[name])
+        made = write_views(view_arrays(silver, views, key), tables, {table: ctx.lake.gold(table) for table in tables})
+        for staged in made.values():
+            delta.write_staged(folder, staged)
+        done += len(tables)
+        ctx.progress(done, total, ", ".join(tables))
+        return made
 
     ctx.spark  # noqa: B018 (started here, once, before the threads share it)
+    staged: dict[str, delta.Staged] = {}
     with ThreadPoolExecutor(THREADS) as pool:
-        staged = {result.table: result for result in pool.map(one, views)}
+        for made in pool.map(of_type, by_type):
+            staged |= made
     # The steps of a run share a Spark session, so one at a time makes views of these names.
     with ctx.lake.lock("views"):
         for table in ctx.catalog.tables.values():

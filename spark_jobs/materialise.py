@@ -1,0 +1,89 @@
+"""Several views over one resource type made in a single scan: each row's view rows leave Spark as Arrow, and the
+executors' Python workers write the parts of each table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from cohortlake.core.catalog import Table
+from cohortlake.core.errors import CatalogError
+from cohortlake.core.views import ViewPlan
+from cohortlake.core.views.needed import needed
+from spark_jobs import delta
+from spark_jobs.fhir_types import PARTITION, table_schema
+from spark_jobs.view_source import resources
+from spark_jobs.views import ResourceKey, view_rows
+
+# Rows of a table that a task holds before it writes a part of them.
+ROWS_PER_PART = 500_000
+
+
+def check_columns(table: Table, made: Sequence[str]) -> None:
+    """Raises CatalogError where a table's view or SQL makes other columns than its declaration says."""
+    if set(made) != set(table.columns):
+        missing, extra = set(table.columns) - set(made), set(made) - set(table.columns)
+        raise CatalogError(
+            f"table {table.name}: declared but not made: {sorted(missing)}; made but not declared: {sorted(extra)}",
+            f"Make catalog/tables/{table.name}/table.yaml agree with its view or SQL.",
+        )
+
+
+def view_arrays(silver: DataFrame, views: Mapping[str, tuple[Table, ViewPlan]], key: ResourceKey) -> DataFrame:
+    """A column a view, named as its table: the view's rows of each resource as structs of the declared columns."""
+    plans = [view for _, view in views.values()]
+    rows = resources(silver, needed(plans[0], *plans[1:]))
+    arrays = []
+    for name, (table, view) in views.items():
+        check_columns(table, [PARTITION, *(column.name for column in view.select.columns_in_order())])
+        made = view_rows(rows.schema, view, resource_key=key)
+        arrays.append(F.transform(made, partial(_declared, table)).alias(name))
+    return rows.select(*arrays)
+
+
+def _declared(table: Table, row: Column) -> Column:
+    """A view's row as the table declares it."""
+    values = {name: F.col(PARTITION) if name == PARTITION else row.getField(name) for name in table.columns}
+    return F.struct(*(values[name].cast(column.type).alias(name) for name, column in table.columns.items()))
+
+
+def write_views(arrays: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path]) -> dict[str, delta.Staged]:
+    """Write each table's rows as parts below its folder, in one job; no reader sees them before `delta.commit`."""
+    schemas = {
+        name: table_schema({column: declared.type for column, declared in table.columns.items()})
+        for name, table in tables.items()
+    }
+
+    def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        waiting: dict[str, list[pa.Table]] = {name: [] for name in schemas}
+
+        def write(name: str) -> Iterator[pa.RecordBatch]:
+            data = pa.concat_tables(waiting[name]) if waiting[name] else schemas[name].empty_table()
+            waiting[name] = []
+            if data.num_rows:
+                part = json.dumps(asdict(delta.write_part(folders[name], data, {})))
+                yield pa.RecordBatch.from_pydict({"table": [name], "part": [part]})
+
+        for batch in batches:
+            for name, schema in schemas.items():
+                found = batch.column(name).flatten()
+                if len(found):
+                    waiting[name].append(pa.Table.from_struct_array(found).cast(schema))
+                if sum(table.num_rows for table in waiting[name]) >= ROWS_PER_PART:
+                    yield from write(name)
+        for name in schemas:
+            yield from write(name)
+
+    staged = {name: delta.Staged(name, [], 0) for name in schemas}
+    for row in arrays.mapInArrow(task, "table string, part string").collect():
+        part = delta.Part(**json.loads(row["part"]))
+        staged[row["table"]].parts.append(part)
+        staged[row["table"]].rows += part.rows
+    return staged
