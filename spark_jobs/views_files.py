@@ -44,10 +44,10 @@ class Reading:
 def read_files(spark: SparkSession, files: Sequence[Path], needed: Node, scratch: Path) -> Reading:
     """The resources of `needed.type` in files, with the elements that are needed; those of other types are no rows.
 
-    `scratch` is a folder for what JSON files hold, line by line; it must last until the rows have been read.
+    `scratch` is a folder of our own, which must last until the rows have been read.
     """
-    lines = [file for file in files if file.name.endswith(LINES)]
-    whole = [file for file in files if file not in lines]
+    lines = [_linked(file, scratch) for file in files if file.name.endswith(LINES)]
+    whole = [file for file in files if not file.name.endswith(LINES)]
     if whole:
         lines.append(_as_lines(whole, scratch))
     schema = json_schema(needed)
@@ -92,6 +92,13 @@ def resource_files(place: Path) -> list[Path]:
         kinds = ", ".join((*LINES, *WHOLE))
         raise SourceError(f"{place}: there is no file of FHIR JSON", f"Name a folder or a file of {kinds}.")
     return found
+
+
+def _linked(file: Path, scratch: Path) -> Path:
+    """The file under a plain name: Spark takes names for patterns, and leaves out those that begin with `_` or `.`."""
+    link = scratch / f"{uuid4().hex}{next(end for end in LINES if file.name.endswith(end))}"
+    link.symlink_to(file.absolute())
+    return link
 
 
 def _as_lines(files: Sequence[Path], scratch: Path) -> Path:

@@ -68,6 +68,16 @@ def test_every_kind_of_file_below_a_folder_is_read(spark: SparkSession, tmp_path
 
 
 @pytest.mark.spark
+def test_files_are_read_whatever_their_names(spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / "ward [1] {a}"
+    folder.mkdir()
+    for name in ("_a.ndjson", ".b.ndjson", "c*?.ndjson", "d,e f.json"):
+        (folder / name).write_text(line(name))
+    rows, _ = read(spark, folder, tmp_path)
+    assert [row[0] for row in rows] == [".b.ndjson", "_a.ndjson", "c*?.ndjson", "d,e f.json"]
+
+
+@pytest.mark.spark
 def test_lines_that_are_no_resources_and_elements_of_another_type_are_told(spark: SparkSession, tmp_path: Path) -> None:
     cut, untyped, misfit = line("b")[:-3], '{"id": "x"}', line("c", valueQuantity=[{"value": 1}])
     (tmp_path / "a.ndjson").write_text("\n".join([line("a"), cut, untyped, misfit, "no JSON"]))
