@@ -7,8 +7,8 @@ where there is something to judge: that takes seconds.
 
 from __future__ import annotations
 
-from spark_jobs import delta
 from spark_jobs.context import Context, StepResult
+from spark_jobs.staged import read_staged
 
 
 def run(ctx: Context) -> StepResult:
@@ -17,7 +17,7 @@ def run(ctx: Context) -> StepResult:
     Raises GateFailedError where a check stops the publish; verdict, Data Docs and quarantine are written by then.
     """
     folder = ctx.lake.staging("phi", ctx.scope)
-    staged = {name: table for name, table in delta.read_staged(folder).items() if table.rows}
+    staged = {name: table for name, table in read_staged(folder).items() if table.rows}
     if not staged:
         return StepResult([], {"batch": None, "checks": []})
     from expectations.silo import gate_silo
@@ -31,7 +31,7 @@ def run_gold(ctx: Context) -> StepResult:
     Rows of gold are made from gated rows, so that one that fails is a fault of a table's declaration, not of a source.
     """
     folder = ctx.lake.staging("research", "gold")
-    staged = delta.read_staged(folder)
+    staged = read_staged(folder)
     if not staged:
         return StepResult([], {"batch": None, "checks": []})
     from expectations.gold import gate_gold

@@ -17,6 +17,7 @@ from expectations.verdict import Verdict, book, conclude
 from spark_jobs import delta
 from spark_jobs.context import Context, StepResult
 from spark_jobs.parallel import Unit, run_units
+from spark_jobs.staged import Staged
 
 # DuckDB's names of the types that a declaration uses.
 TYPES = {"VARCHAR": "STRING", "INTEGER": "INT", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP"}
@@ -25,7 +26,7 @@ TYPES = {"VARCHAR": "STRING", "INTEGER": "INT", "TIMESTAMP WITH TIME ZONE": "TIM
 class GoldFacts:
     """Facts about the staged tables; DuckDB reads the staged files, since the JVM has nothing to add here."""
 
-    def __init__(self, ctx: Context, staged: Mapping[str, delta.Staged]) -> None:
+    def __init__(self, ctx: Context, staged: Mapping[str, Staged]) -> None:
         self.ctx, self.staged = ctx, staged
         self._duckdb = duckdb.connect()
         for name, table in staged.items():
@@ -67,7 +68,7 @@ class GoldFacts:
         return int(self._one(sql))
 
 
-def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, delta.Staged]) -> StepResult:
+def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepResult:
     """Gate the staged tables of gold. Raises GateFailedError where a check of severity `fail` failed."""
     facts = GoldFacts(ctx, staged)
     checks = {name: gold_checks(ctx.catalog.tables[name]) for name in staged}

@@ -29,6 +29,7 @@ from spark_jobs import delta
 from spark_jobs.context import Context
 from spark_jobs.fhir_types import PARTITION
 from spark_jobs.parallel import Unit
+from spark_jobs.staged import Staged
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def claimed(checks: Iterable[Check]) -> Claimed:
     return Claimed(tuple(references), tuple(dates))
 
 
-def claim_units(ctx: Context, staged: Mapping[str, delta.Staged], folder: Path) -> list[Unit]:
+def claim_units(ctx: Context, staged: Mapping[str, Staged], folder: Path) -> list[Unit]:
     """The tasks that write claims and targets of every staged part, as files below `folder`."""
     return [
         {"table": name, "rows": part.rows, "source": str(ctx.lake.silver(name) / part.path)}

@@ -26,6 +26,7 @@ from spark_jobs import delta, quarantine
 from spark_jobs.batches import read_batch
 from spark_jobs.context import Context, StepResult
 from spark_jobs.parallel import Unit, run_units
+from spark_jobs.staged import Staged
 
 DELIVERY = "delivery"
 # The plan of the staged patients' own checks: they are judged before who refers to them.
@@ -39,7 +40,7 @@ def _work(unit: Unit, plans: Mapping[str, Plan], work: Mapping[str, Claimed], re
 class SiloGate:
     """One gating of a silo's batch."""
 
-    def __init__(self, ctx: Context, folder: Path, staged: Mapping[str, delta.Staged]) -> None:
+    def __init__(self, ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> None:
         self.ctx, self.folder, self.staged = ctx, folder, staged
         self.files = folder / "gate"
         self.batch = read_batch(folder) or {"batch": None, "delivered": {}}
@@ -144,7 +145,7 @@ def _origins(ctx: Context) -> dict[str, tuple[str, str]]:
     return {file_hash: (feed, file) for file_hash, feed, file in zip(*columns, strict=True)}
 
 
-def gate_silo(ctx: Context, folder: Path, staged: Mapping[str, delta.Staged]) -> StepResult:
+def gate_silo(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepResult:
     """Gate a silo's staged tables, of which there is one at least. Raises GateFailedError."""
     gate = SiloGate(ctx, folder, staged)
     ctx.progress(0, 1, "references")

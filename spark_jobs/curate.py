@@ -22,6 +22,7 @@ from spark_jobs import delta
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.materialise import check_columns, view_arrays, write_views
 from spark_jobs.pseudonyms import pseudonym, vault_secret
+from spark_jobs.staged import Staged, write_staged
 
 THREADS = 2
 BATCH_FILE = "_batch.json"
@@ -83,14 +84,14 @@ def in_order(tables: dict[str, Table]) -> list[Table]:
     return ordered
 
 
-def _stage(ctx: Context, frame: DataFrame, table: Table, folder: Path) -> delta.Staged:
+def _stage(ctx: Context, frame: DataFrame, table: Table, folder: Path) -> Staged:
     parts = delta.write_spark_parts(conformed(frame, table), ctx.lake.gold(table.name), {})
-    staged = delta.Staged(table.name, parts, sum(part.rows for part in parts))
-    delta.write_staged(folder, staged)
+    staged = Staged(table.name, parts, sum(part.rows for part in parts))
+    write_staged(folder, staged)
     return staged
 
 
-def staged_frame(ctx: Context, staged: delta.Staged, table: Table) -> DataFrame:
+def staged_frame(ctx: Context, staged: Staged, table: Table) -> DataFrame:
     """A staged table's rows, with its declared columns."""
     schema = ", ".join(f"`{name}` {column.type}" for name, column in table.columns.items())
     if not staged.parts:
@@ -116,20 +117,20 @@ def run(ctx: Context) -> StepResult:
             by_type.setdefault(name, {})[table.name] = table
     total, done = sum(map(len, by_type.values())) + len(in_order(ctx.catalog.tables)), 0
 
-    def of_type(name: str) -> dict[str, delta.Staged]:
+    def of_type(name: str) -> dict[str, Staged]:
         nonlocal done
         tables = by_type[name]
         views = {table.name: (table, compile_view(ctx.catalog.views[table.name])) for table in tables.values()}
         silver = delta.read(ctx.spark, ctx.lake.silver(name), types[name])
         made = write_views(view_arrays(silver, views, key), tables, {table: ctx.lake.gold(table) for table in tables})
         for staged in made.values():
-            delta.write_staged(folder, staged)
+            write_staged(folder, staged)
         done += len(tables)
         ctx.progress(done, total, ", ".join(tables))
         return made
 
     ctx.spark  # noqa: B018 (started here, once, before the threads share it)
-    staged: dict[str, delta.Staged] = {}
+    staged: dict[str, Staged] = {}
     with ThreadPoolExecutor(THREADS) as pool:
         for made in pool.map(of_type, by_type):
             staged |= made
@@ -137,7 +138,7 @@ def run(ctx: Context) -> StepResult:
     with ctx.lake.lock("views"):
         for table in ctx.catalog.tables.values():
             if table.is_view:
-                empty = staged.setdefault(table.name, delta.Staged(table.name, [], 0))
+                empty = staged.setdefault(table.name, Staged(table.name, [], 0))
                 staged_frame(ctx, empty, table).createOrReplaceTempView(table.name)
         for table in in_order(ctx.catalog.tables):
             sql = (ctx.catalog.folder / "tables" / table.name / "table.sql").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -293,32 +293,6 @@ def rows(table: Path, columns: list[str] | None = None, filters: Any = None) -> 
     if filters:
         found = found.filter(pq.filters_to_expression(filters))
     return found.select(columns) if columns else found
-
-
-@dataclass
-class Staged:
-    """What a batch brings to one table: parts that wait for the gate. `dropped` is what the gate took out."""
-
-    table: str
-    parts: list[Part]
-    rows: int
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-def write_staged(folder: Path, staged: Staged) -> None:
-    """Keep a table's staging on disk; a whole file or none."""
-    write_json(folder / f"{staged.table}.json", asdict(staged))
-
-
-def read_staged(folder: Path) -> dict[str, Staged]:
-    """The staged tables of a scope, by table."""
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        if not path.name.startswith("_"):
-            content = json.loads(path.read_text(encoding="utf-8"))
-            parts = [Part(**part) for part in content.pop("parts")]
-            found[content["table"]] = Staged(parts=parts, **content)
-    return found
 
 
 def write_json(path: Path, content: Any) -> None:

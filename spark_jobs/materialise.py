@@ -19,6 +19,7 @@ from cohortlake.core.views import ViewPlan
 from cohortlake.core.views.needed import needed
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION, table_schema
+from spark_jobs.staged import Staged
 from spark_jobs.view_source import resources
 from spark_jobs.views import ResourceKey, view_rows
 
@@ -54,7 +55,7 @@ def _declared(table: Table, row: Column) -> Column:
     return F.struct(*(values[name].cast(column.type).alias(name) for name, column in table.columns.items()))
 
 
-def write_views(arrays: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path]) -> dict[str, delta.Staged]:
+def write_views(arrays: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path]) -> dict[str, Staged]:
     """Write each table's rows as parts below its folder, in one job; no reader sees them before `delta.commit`."""
     schemas = {
         name: table_schema({column: declared.type for column, declared in table.columns.items()})
@@ -81,7 +82,7 @@ def write_views(arrays: DataFrame, tables: Mapping[str, Table], folders: Mapping
         for name in schemas:
             yield from write(name)
 
-    staged = {name: delta.Staged(name, [], 0) for name in schemas}
+    staged = {name: Staged(name, [], 0) for name in schemas}
     for row in arrays.mapInArrow(task, "table string, part string").collect():
         part = delta.Part(**json.loads(row["part"]))
         staged[row["table"]].parts.append(part)

@@ -28,6 +28,7 @@ from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.curate import gold_receipt, mark_curated
 from spark_jobs.fhir_types import PARTITION, silver_schema, table_schema
+from spark_jobs.staged import Staged, read_staged
 
 THREADS = 2
 APPLICATION = "publish:{silo}"
@@ -45,7 +46,7 @@ def _failed(folder: Path, table: str) -> Path | None:
     return path if path.exists() and pq.read_metadata(path).num_rows else None
 
 
-def _passed(ctx: Context, staged: delta.Staged, folder: Path) -> DataFrame:
+def _passed(ctx: Context, staged: Staged, folder: Path) -> DataFrame:
     """The staged rows without those that the gate failed, the newest version of each key."""
     rows = staged_rows(ctx, staged.table, staged.parts)
     failed = _failed(folder, staged.table)
@@ -57,7 +58,7 @@ def _passed(ctx: Context, staged: delta.Staged, folder: Path) -> DataFrame:
     return newest.select("r.*")
 
 
-def _is_plain(ctx: Context, staged: delta.Staged, folder: Path, duckdb: Any) -> bool:
+def _is_plain(ctx: Context, staged: Staged, folder: Path, duckdb: Any) -> bool:
     """Whether the parts can be committed as they are: nothing failed, no key twice, no key live."""
     if _failed(folder, staged.table):
         return False
@@ -83,7 +84,7 @@ def _has_rows(table: Path, silo: str) -> bool:
     return actions.num_rows > 0 and silo in actions[f"partition.{PARTITION}"].to_pylist()
 
 
-def publish_table(ctx: Context, staged: delta.Staged, folder: Path, batch: dict[str, Any], duckdb: Any) -> Book:
+def publish_table(ctx: Context, staged: Staged, folder: Path, batch: dict[str, Any], duckdb: Any) -> Book:
     """Publish one table; done once a batch, however often it is called. `duckdb` is a connection that reads Delta."""
     table = ctx.lake.silver(staged.table)
     failed = _failed(folder, staged.table)
@@ -131,11 +132,11 @@ def run(ctx: Context) -> StepResult:
     recover(ctx.lake, publish_receipt(ctx.lake, ctx.scope))
     if batch is None:
         return StepResult([], {"batch": None})
-    staged = [table for table in delta.read_staged(folder).values() if table.rows]
+    staged = [table for table in read_staged(folder).values() if table.rows]
     ctx.spark  # noqa: B018 (started here, once, before the threads share it)
     done, duckdb = 0, delta_connection()  # one for all: to load its extension takes a quarter of a second
 
-    def one(table: delta.Staged) -> Book:
+    def one(table: Staged) -> Book:
         nonlocal done
         book = publish_table(ctx, table, folder, batch, duckdb)
         done += 1
@@ -164,7 +165,7 @@ def run_gold(ctx: Context) -> StepResult:
     recover(ctx.lake, gold_receipt(ctx.lake))
     if batch is None:
         return StepResult([], {"unchanged": True})
-    staged = delta.read_staged(folder)
+    staged = read_staged(folder)
     for table in staged.values():
         declared = ctx.catalog.tables[table.table]
         delta.replace(

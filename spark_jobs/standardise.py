@@ -21,6 +21,7 @@ from spark_jobs.batches import BATCH_FILE, Pending, pending, read_batch
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.fhir_types import PARTITION, silver_schema
 from spark_jobs.parallel import Unit, run_units
+from spark_jobs.staged import Staged, write_staged
 from spark_jobs.standardise_csv import standardise_csv
 from spark_jobs.standardise_fhir import standardise_part
 
@@ -72,14 +73,14 @@ def _standardise_fhir(ctx: Context, batch: Pending, folder: Path) -> dict[str, A
         marks=folder / "marks",
         progress=lambda done, total: ctx.progress(done, total, f"{done} of {total} parts"),
     )
-    staged: dict[str, delta.Staged] = {}
+    staged: dict[str, Staged] = {}
     books: dict[str, Book] = {}
     unexpected: dict[str, Counter[str]] = {}
     feeds: dict[str, str] = {}
     for unit, result in zip(units, results, strict=True):
         name = unit["resource"]
         feeds[name] = unit["feed"]
-        table = staged.setdefault(name, delta.Staged(name, [], 0))
+        table = staged.setdefault(name, Staged(name, [], 0))
         book = books.setdefault(name, Book(name, 0, 0))
         if result["part"]:
             table.parts.append(delta.Part(**result["part"]))
@@ -136,7 +137,7 @@ def run(ctx: Context) -> StepResult:
     made = _standardise_fhir(ctx, batch, folder) if silo.format == "fhir_ndjson" else standardise_csv(ctx, batch)
     _hold(ctx, batch, made["rejected"])
     for staged in made["staged"].values():
-        delta.write_staged(folder, staged)
+        write_staged(folder, staged)
     books = list(made["books"].values())
     facts: dict[str, Any] = {
         "batch": batch.batch,

@@ -19,6 +19,7 @@ from spark_jobs.fhir_types import duckdb_type
 from spark_jobs.map_csv import Plan, columns, files_of, map_part
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.parse_csv import parse_part
+from spark_jobs.staged import Staged
 
 # Rows of a mapping with children that a task takes at once; their children come on top.
 ROWS = 500_000
@@ -137,10 +138,10 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
         | {"offset": row["_offset"], "id": None, "feed": row["feed"], "reasons": row["reasons"], "resource_type": ""}
         for row in [*feeds.rejected(), *(row for result in found for row in result["rejected"])]
     ]
-    staged: dict[str, delta.Staged] = {}
+    staged: dict[str, Staged] = {}
     unmapped: Counter[str] = Counter()
     for mapping in mappings:
-        table = staged.setdefault(mapping.resource, delta.Staged(mapping.resource, [], 0))
+        table = staged.setdefault(mapping.resource, Staged(mapping.resource, [], 0))
         for result in results[mapping.name]:
             table.parts += [delta.Part(**result["part"])] if result["part"] else []
             table.rows += result["rows"]

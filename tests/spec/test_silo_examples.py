@@ -13,9 +13,10 @@ import pytest
 
 from cohortlake.core.catalog import PROJECT_CATALOG, load_catalog
 from cohortlake.core.lake import Lake
-from spark_jobs import delta, land, standardise
+from spark_jobs import land, standardise
 from spark_jobs.context import Context
 from spark_jobs.fhir_types import LAKE_COLUMNS
+from spark_jobs.staged import read_staged
 
 SILOS = sorted(path.parent.name for path in (PROJECT_CATALOG / "silos").glob("*/example"))
 
@@ -58,7 +59,7 @@ def test_the_example_comes_out_as_written(spark, silo, tmp_path):
     for step in (land, standardise):
         assert all(book.is_balanced for book in step.run(ctx).books)
     made: dict[str, dict[str, Any]] = {}
-    for name, staged in delta.read_staged(ctx.lake.staging("phi", silo)).items():
+    for name, staged in read_staged(ctx.lake.staging("phi", silo)).items():
         for part in staged.parts:
             for row in pq.ParquetFile(ctx.lake.silver(name) / part.path).read().to_pylist():
                 resource = pruned({key: value for key, value in row.items() if key not in LAKE_COLUMNS})
