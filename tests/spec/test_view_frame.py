@@ -178,6 +178,7 @@ def test_elements_that_the_rows_lack_are_empty(patients: DataFrame) -> None:
     assert rows(frame) == [("ann", None, None), ("bob", None, None)]
     assert rows(view_frame(patients, view({"forEach": "communication.language", **missing}))) == []
     assert rows(view_frame(patients, view({"repeat": ["communication"], **columns(t="language.text")}))) == []
+    assert rows(view_frame(patients, view({"repeat": [], **columns(i="id", a="active.not()", n="%rowIndex")}))) == []
 
 
 def test_columns_have_the_sql_types_of_their_tags(patients: DataFrame) -> None:

@@ -203,6 +203,8 @@ def test_what_json_says_beside_a_value_is_no_unknown_element() -> None:
         ("id", {"tag": [{"name": "ansi/type", "value": "character varying(64)"}]}, "VARCHAR"),
         ("1 / 2", {"tag": [{"name": "ansi/type", "value": "NUMERIC (10, 2)"}]}, "DECIMAL(10,2)"),
         ("maritalStatus", {"type": "http://hl7.org/fhir/StructureDefinition/CodeableConcept"}, None),
+        ("contact", {"type": "Patient.contact"}, None),
+        ("contact", {"type": "BackboneElement"}, None),
     ],
 )
 def test_a_column_has_the_type_of_its_path_its_declaration_or_its_tag(

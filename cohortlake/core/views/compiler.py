@@ -74,7 +74,7 @@ class _SelectCompiler:
         for keyword, path in (("forEach", select.for_each), ("forEachOrNull", select.for_each_or_null)):
             if path is not None:
                 return self.paths.collection(path, focus, f"{at}.{keyword}"), placed(f"{at}.{keyword}", path)
-        if select.repeat:
+        if select.repeat is not None:
             found = self.paths.descendants(select.repeat, focus, f"{at}.repeat")
             return found, found.at
         return None, at
@@ -101,6 +101,7 @@ def _declared_type(declared: str | None, found: str, at: str) -> str:
     kinds = kind(declared), kind(found)
     fits = (
         declared == found
+        or (declared == "BackboneElement" and "." in found)
         or (kinds[0] is kinds[1] and kinds[0] is not Kind.COMPLEX)
         or kinds == (Kind.DECIMAL, Kind.INTEGER)
         or (kinds[0] is Kind.STRING and kinds[1] is not Kind.COMPLEX)

@@ -73,12 +73,13 @@ class Select(Element):
     union_all: Annotated[tuple[Select, ...], Field(alias="unionAll")] = ()
     for_each: Annotated[Path | None, Field(alias="forEach")] = None
     for_each_or_null: Annotated[Path | None, Field(alias="forEachOrNull")] = None
-    repeat: tuple[Path, ...] = ()
+    # Without paths it reaches nothing, and so gives no rows.
+    repeat: tuple[Path, ...] | None = None
 
     @model_validator(mode="after")
     def _iterates_once_and_selects_something(self) -> Select:
         given = {"forEach": self.for_each, "forEachOrNull": self.for_each_or_null, "repeat": self.repeat}
-        iterations = [name for name, value in given.items() if value]
+        iterations = [name for name, value in given.items() if value is not None]
         if len(iterations) > 1:
             raise _wrong(" and ".join(iterations), "at most one of forEach, forEachOrNull, repeat")
         if not (self.column or self.select or self.union_all):
