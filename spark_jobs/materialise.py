@@ -21,7 +21,8 @@ from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION, table_schema
 from spark_jobs.staged import Staged
 from spark_jobs.view_source import resources
-from spark_jobs.views import ResourceKey, view_rows
+from spark_jobs.views import view_rows
+from spark_jobs.views_expressions import SqlKey
 
 # Rows of a table that a task holds before it writes a part of them.
 ROWS_PER_PART = 500_000
@@ -37,14 +38,14 @@ def check_columns(table: Table, made: Sequence[str]) -> None:
         )
 
 
-def view_arrays(silver: DataFrame, views: Mapping[str, tuple[Table, ViewPlan]], key: ResourceKey) -> DataFrame:
+def view_arrays(silver: DataFrame, views: Mapping[str, tuple[Table, ViewPlan]], key: SqlKey) -> DataFrame:
     """A column a view, named as its table: the view's rows of each resource as structs of the declared columns."""
     plans = [view for _, view in views.values()]
     rows = resources(silver, needed(plans[0], *plans[1:]))
     arrays = []
     for name, (table, view) in views.items():
         check_columns(table, [PARTITION, *(column.name for column in view.select.columns_in_order())])
-        made = view_rows(rows.schema, view, resource_key=key)
+        made = view_rows(rows.schema, view, key=key)
         arrays.append(F.transform(made, partial(_declared, table)).alias(name))
     return rows.select(*arrays)
 

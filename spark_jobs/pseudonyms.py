@@ -11,11 +11,10 @@ import os
 import secrets
 from collections.abc import Callable
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
-
 from cohortlake.core.lake import Lake, write_error
+from spark_jobs import views_sql as S
 from spark_jobs.fhir_types import PARTITION
+from spark_jobs.views_sql import Sql
 
 HEX_DIGITS = 32
 
@@ -36,13 +35,11 @@ def vault_secret(lake: Lake) -> str:
         return path.read_text(encoding="ascii").strip()
 
 
-def pseudonym(secret: str) -> Callable[[Column, Column], Column]:
-    """The key of a resource of the row's silo, from its type and id; null for no id."""
+def pseudonym(secret: str) -> Callable[[Sql, Sql], Sql]:
+    """The key of a resource of the row's silo, from its type and id, in SQL; null for no id."""
 
-    def key(resource_type: Column, resource_id: Column) -> Column:
-        whole = F.concat(
-            F.lit(secret), F.lit("|"), F.col(PARTITION), F.lit("|"), resource_type, F.lit("|"), resource_id
-        )
-        return F.substring(F.sha2(whole, 256), 1, HEX_DIGITS)
+    def key(resource_type: Sql, resource_id: Sql) -> Sql:
+        whole = S.concat(secret, "|", S.col(PARTITION), "|", resource_type, "|", resource_id)
+        return S.substring(S.sha2(whole, 256), 1, HEX_DIGITS)
 
     return key

@@ -17,9 +17,9 @@ from spark_jobs import delta
 from spark_jobs import views_sql as S
 from spark_jobs.fhir_types import PARTITION
 from spark_jobs.views_collections import widened
-from spark_jobs.views_columns import as_column
 from spark_jobs.views_files import json_schema
 from spark_jobs.views_sql import Sql
+from spark_jobs.views_text import as_column
 
 # Silver's JSON object of the root elements that its typed columns do not hold exactly, each of them whole.
 REST = "_rest"

@@ -5,9 +5,9 @@ A view is one expression of the resource, so that several views over a table can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import reduce
 from operator import and_
 from typing import Any
 
@@ -19,13 +19,11 @@ from cohortlake.core.views import View, ViewPlan, compile_view, plan
 from cohortlake.core.views.needed import touched
 from spark_jobs import views_sql as F
 from spark_jobs.views_collections import Collection, Resource, concatenated, with_numbers
-from spark_jobs.views_columns import as_column
 from spark_jobs.views_expressions import Scope, SqlKey, evaluate
 from spark_jobs.views_repeat import descendants
-from spark_jobs.views_sql import Key, Sql
+from spark_jobs.views_sql import Sql
+from spark_jobs.views_text import as_column
 from spark_jobs.views_values import convert, spark_type
-
-ResourceKey = Callable[[Column, Column], Column]
 
 
 def plain_id(resource_type: Sql, resource_id: Sql) -> Sql:
@@ -37,29 +35,20 @@ def view_frame(
     resources: DataFrame,
     view: View | ViewPlan | Mapping[str, Any],
     *,
-    resource_key: ResourceKey | None = None,
+    key: SqlKey = plain_id,
     depth: int = plan.DEPTH,
 ) -> DataFrame:
     """The rows of a view, columns in the view's order.
 
     `resources` has a row a resource, of the view's resource type, and a column an element, named as in FHIR's JSON.
-    `resource_key` makes the STRING key of getResourceKey() and getReferenceKey() from a resource's type and id, where
-    the default is the id alone. `depth` is how many levels `repeat` goes down.
+    `key` makes the STRING key of getResourceKey() and getReferenceKey() from a resource's type and id, in SQL; the
+    default is the id alone. `depth` is how many levels `repeat` goes down.
 
     Raises ViewError for a wrong view. A column without `collection` that meets more than one value stops the job when
     it runs, as the specification asks, and so does an item below `depth`; the error names the path, not the values.
     """
     compiled = view if isinstance(view, ViewPlan) else compile_view(view)
-    if resource_key is None:
-        return select_rows(resources, compiled, depth=depth)
-    columns, where = view_sql(resources.schema, compiled, key=partial(Key, resource_key), depth=depth)
-    kept = resources if where is None else resources.where(as_column(where, has_keys=True))
-    return kept.select(*(as_column(column, has_keys=True) for column in columns))
-
-
-def select_rows(resources: DataFrame, view: ViewPlan, *, key: SqlKey = plain_id, depth: int = plan.DEPTH) -> DataFrame:
-    """The rows of a view, as `view_frame` gives them; `key` makes keys in SQL."""
-    columns, where = view_sql(resources.schema, view, key=key, depth=depth)
+    columns, where = view_sql(resources.schema, compiled, key=key, depth=depth)
     kept = resources if where is None else resources.where(as_column(where))
     return kept.select(*map(as_column, columns))
 
@@ -82,18 +71,11 @@ def view_sql(
     return [F.inline(_rows(view.select, scope))], where
 
 
-def view_rows(
-    schema: StructType, view: ViewPlan, *, resource_key: ResourceKey | None = None, key: SqlKey = plain_id
-) -> Column:
-    """The rows of one resource of the schema, as an array of structs; null or empty for none.
-
-    Keys are made by `key`, in SQL, or by `resource_key`, of pyspark's columns: the view is then made column by column,
-    which takes twenty times as long.
-    """
-    scope = Scope(Resource(schema), F.lit(0), partial(Key, resource_key) if resource_key else key, plan.DEPTH)
+def view_rows(schema: StructType, view: ViewPlan, *, key: SqlKey = plain_id) -> Column:
+    """The rows of one resource of the schema, as an array of structs; null or empty for none."""
+    scope = Scope(Resource(schema), F.lit(0), key, plan.DEPTH)
     rows = _rows(view.select, scope)
-    kept = F.when(_condition(view, scope), rows) if view.where else rows
-    return as_column(kept, has_keys=resource_key is not None)
+    return as_column(F.when(_condition(view, scope), rows) if view.where else rows)
 
 
 def _condition(view: ViewPlan, scope: Scope) -> Sql:

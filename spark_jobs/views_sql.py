@@ -130,15 +130,6 @@ class Case(Sql):
         return Case(self.branches, lit(value))
 
 
-@dataclass(frozen=True, eq=False)
-class Key(Sql):
-    """A resource's key from its type and id, by a function of pyspark's columns. It cannot be text."""
-
-    make: Callable[[Any, Any], Any]
-    resource_type: Sql
-    resource_id: Sql
-
-
 def _type_name(sql_type: str | DataType) -> str:
     return sql_type if isinstance(sql_type, str) else sql_type.simpleString()
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
 from spark_jobs.views_sql import Alias, Call, Case, Cast, Field, Lambda, Literal, Name, Sql, Variable
 
 WIDTH = 110
@@ -22,6 +25,11 @@ RESERVED = frozenset(
     """.split()  # noqa: SIM905 (a word a line would bury the rest)
 )
 ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def as_column(expression: Sql) -> Column:
+    """A column that computes the expression, which Spark parses from its text."""
+    return F.expr(text(expression))
 
 
 def text(expression: Sql) -> str:

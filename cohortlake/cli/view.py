@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cohortlake.cli import LAKE, LakeOption, app, err, out
-from cohortlake.core.errors import UsageError, ViewError
+from cohortlake.core.errors import NotConformantError, UsageError, ViewError
 from cohortlake.core.lake import Lake, write_error
 from cohortlake.core.views import ViewPlan, compile_view
 from cohortlake.core.views.plan import DEPTH
@@ -151,7 +151,7 @@ def conformance(
     """
     from rich.table import Table
 
-    from cohortlake.core.views.suite import NotConformantError, Verdict, load_suites, report
+    from cohortlake.core.views.suite import Verdict, load_suites, report
     from spark_jobs.views_conformance import run_suite
 
     suites = load_suites(folder)
@@ -202,7 +202,7 @@ def _rows(
 
     from cohortlake.core.views.needed import needed
     from spark_jobs.view_source import lake_resources, silo_key, silver_table
-    from spark_jobs.views import raised_by_view, select_rows
+    from spark_jobs.views import raised_by_view, view_frame
     from spark_jobs.views_files import read_files, resource_files
 
     elements = needed(view, depth=depth)
@@ -211,11 +211,11 @@ def _rows(
             if place is None:
                 table = silver_table(Lake(lake.absolute()), view.resource)
                 rows = lake_resources(_session(), table, elements, silos)
-                yield select_rows(rows, view, key=silo_key, depth=depth), list
+                yield view_frame(rows, view, key=silo_key, depth=depth), list
             else:
                 files = resource_files(place)
                 reading = read_files(_session(), files, elements.tree, Path(scratch))
-                yield select_rows(reading.rows, view, depth=depth), reading.remarks
+                yield view_frame(reading.rows, view, depth=depth), reading.remarks
     except PySparkException as error:
         said = raised_by_view(error)
         if said is None:

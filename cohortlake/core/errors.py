@@ -65,3 +65,9 @@ class ViewError(CohortlakeError):
     """A ViewDefinition is wrong. The message names the path in the view, what was found and what is allowed."""
 
     exit_code = 13
+
+
+class NotConformantError(CohortlakeError):
+    """Cases of the suite failed."""
+
+    exit_code = 14

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from cohortlake.core.views import compile_view
@@ -146,15 +146,6 @@ def test_paths(patients: DataFrame) -> None:
     assert dict(zip(PATHS, zip(ann, bob, strict=True), strict=True)) == PATHS
 
 
-def test_columns_that_a_key_of_columns_asks_for_give_the_rows_that_sql_gives(patients: DataFrame) -> None:
-    def key(resource_type: Column, resource_id: Column) -> Column:
-        return resource_id
-
-    by_columns = view_frame(patients, PATHS_VIEW, resource_key=key)
-    assert by_columns.dtypes == view_frame(patients, PATHS_VIEW).dtypes
-    assert rows(by_columns) == rows(view_frame(patients, PATHS_VIEW))
-
-
 def test_an_item_without_nested_items_loses_no_rows_of_its_siblings(patients: DataFrame) -> None:
     nested = {"forEach": "contact", **columns(c="%rowIndex"), "select": [{"forEach": "telecom", **columns(v="value")}]}
     assert rows(view_frame(patients, view(columns(id="id"), nested))) == [("ann", 1, "1"), ("ann", 1, "2")]
@@ -202,7 +193,7 @@ def test_columns_have_the_sql_types_of_their_tags(patients: DataFrame) -> None:
 
 def test_keys_come_from_the_hook(patients: DataFrame) -> None:
     paths = columns(key="getResourceKey()", organization="managingOrganization.getReferenceKey(Organization)")
-    frame = view_frame(patients, view(paths), resource_key=lambda kind, key: F.concat_ws("|", kind, key))
+    frame = view_frame(patients, view(paths), key=lambda kind, key: S.concat(kind, "|", key))
     assert rows(frame) == [("Patient|ann", "Organization|o1"), ("Patient|bob", None)]
 
 

@@ -16,7 +16,7 @@ from cohortlake.core.views.describe import describe
 from cohortlake.core.views.needed import needed
 from spark_jobs import views_sql as F
 from spark_jobs.view_source import lake_resources, silo_key
-from spark_jobs.views import select_rows, view_frame
+from spark_jobs.views import view_frame
 from spark_jobs.views_explain import silver_sql, table_sql
 from spark_jobs.views_files import row_schema
 from spark_jobs.views_text import quoted, text
@@ -160,7 +160,7 @@ GIVEN = {
 def test_the_sql_over_a_lake_gives_the_rows_of_its_silver(spark: SparkSession, lake: Lake) -> None:
     view = compile_view(GIVEN)
     elements = needed(view)
-    rows = select_rows(lake_resources(spark, lake.silver("Patient"), elements), view, key=silo_key)
+    rows = view_frame(lake_resources(spark, lake.silver("Patient"), elements), view, key=silo_key)
     found = spark.sql(silver_sql(view, elements, lake, 1))
     assert found.collect() == rows.collect()
     assert sorted(tuple(row) for row in found.collect()) == [("s/1", "A", "x"), ("s/2", "B", None)]

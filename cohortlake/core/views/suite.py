@@ -15,18 +15,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from cohortlake.core.errors import CohortlakeError, SourceError
+from cohortlake.core.errors import SourceError
 from cohortlake.core.views.dates import sortable_date
 from cohortlake.core.views.resources import items_of, on_one_line
 
 Row = Mapping[str, Any]
 LONGEST_REASON = 500
-
-
-class NotConformantError(CohortlakeError):
-    """Cases of the suite failed."""
-
-    exit_code = 14
 
 
 @dataclass(frozen=True)
