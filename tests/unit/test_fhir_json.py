@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from cohortlake.core.catalog import load_catalog
+from cohortlake.core.fhir.render import resources
 from cohortlake.core.readers.fhir_json import parse
 from spark_jobs.fhir_types import fhir_schema
 from tests.hospitals import lines
@@ -89,6 +90,31 @@ def mutated(value, chance: random.Random, depth: int = 0):
         kept = {key: mutated(inner, chance, depth + 1) for key, inner in value.items() if chance.random() > 0.02}
         return kept | ({"unheard_of": [{"x": None}]} if chance.random() < 0.05 else {})
     return [mutated(inner, chance, depth + 1) for inner in value] if isinstance(value, list) else value
+
+
+PUT = ['"', "{", "}", "\\", "[", "]", ",", "0", "1", ".", "e", "-", "\t", "\\u0041", "null", "true", " ", "\x01", "é"]
+STYLES = [(",", ":"), (", ", ": "), (" , ", " : ")]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_damaged_lines_are_refused_or_come_back_as_written(schema, seed):
+    """Python's JSON reader says what is JSON; what is taken comes back equal, whatever stands beside it."""
+    chance = random.Random(seed)
+    made = []
+    for base in lines("site_a_fhir_r4/Patient.ndjson.gz")[:60]:
+        resource = json.loads(base)
+        changed = mutated(resource, chance) if chance.random() < 0.3 else resource
+        text = json.dumps(changed if isinstance(changed, dict) else {"x": changed}, separators=chance.choice(STYLES))
+        for _ in range(chance.choice([0, 0, 1, 1, 2])):
+            at = chance.randrange(len(text))
+            text = text[:at] + chance.choice(["", *PUT]) + text[at + chance.choice([0, 1]) :]
+        made.append(text)
+    parsed = parse(pa.array(made), schema)
+    again = resources("Patient", parsed.table.drop_columns(["resourceType"]), parsed.rest).to_pylist()
+    for place, text in zip(parsed.kept.tolist(), again, strict=True):
+        given, taken = json.loads(made[place], parse_float=str), json.loads(text, parse_float=str)
+        assert given | {"resourceType": "Patient"} == taken
+    assert len(parsed.kept) > 10
 
 
 @pytest.mark.parametrize("seed", range(20))

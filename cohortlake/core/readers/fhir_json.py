@@ -201,10 +201,11 @@ def _doubts(block: _Block, first: int, batch: pa.RecordBatch) -> _Doubts:
     """Where text and columns differ, or the text is in doubt."""
     starts = block.starts[first : first + batch.num_rows + 1]
     data, starts = block.data[starts[0] : starts[-1]], starts[:-1] - starts[0]
-    written = tokens.scan(data)
+    written = tokens.scan(data, starts)
     strange, inexact = tokens.numbers(data, written)
-    rows = tokens.rows_at(np.concatenate([strange, tokens.strange_places(data)]), starts)
-    if (written.totals() != tokens.typed_totals(batch)).any():
+    rows = tokens.rows_at(np.concatenate([strange, tokens.strange_places(data, written)]), starts)
+    # A strange row may hide a name and so make up for one that another row has too many.
+    if len(rows) or (written.totals() != tokens.typed_totals(batch)).any():
         differ = np.flatnonzero((written.by_row(starts) != tokens.typed_by_row(batch)).any(axis=1))
         rows = np.union1d(rows, differ)
     return _Doubts(rows.tolist(), np.setdiff1d(tokens.rows_at(inexact, starts), rows).tolist())

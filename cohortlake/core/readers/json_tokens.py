@@ -1,8 +1,8 @@
 """What a block of JSON lines holds by its bytes alone, and what a typed table holds of it: the two must agree.
 
-A fast reader skips names that its schema lacks, and takes `"5"` for 5. So the values that stand behind a name are
-counted, by kind, in the text and in the table. Where the counts differ, the rows that differ are named, for an exact
-look at each.
+A fast reader skips names that its schema lacks, takes `"5"` for 5, and does not look at commas. So the values that
+stand behind a name are counted, by kind, in the text and in the table, and pairs of bytes that plain JSON does not have
+outside its strings are looked for. Rows that differ, or that hold such a pair, are named for an exact look at each.
 """
 
 from __future__ import annotations
@@ -18,10 +18,20 @@ Numbers = Any
 
 STRING, NUMBER, BOOLEAN, LIST, OBJECT, OTHER = range(6)
 KINDS = 6
-BACKSLASH, SPACE, POINT, ZERO, MINUS = b"\\ .0-"
-NAME_ENDS = int.from_bytes(b'":', "little")
-COMMA_ENDS = tuple(int.from_bytes(pair, "little") for pair in (b",}", b",]"))
+BACKSLASH, SPACE, POINT, ZERO, MINUS, COMMA = b"\\ .0-,"
+# What a pair of bytes may be a sign of. Commas too many or too few, spaces that could hide that or part a name from its
+# colon, and nulls in lists are odd; the last three kinds are so only beside certain bytes, since texts hold them too.
+NAME_END, ODD, SPACE_AFTER, SPACE_BEFORE, QUOTE_AFTER = range(1, 6)
+PAIRS = {
+    NAME_END: (b'":',),
+    ODD: (b"} ", b" ,", b" }", b" ]", b",,", b"{,", b"[,", b",}", b",]", b'""', b"}{", b"[n", b",n"),
+    SPACE_AFTER: (b'" ',),  # odd unless the quote is one within a string
+    SPACE_BEFORE: (b' "',),  # odd unless a comma or a colon stands before
+    QUOTE_AFTER: (b'}"', b']"'),  # odd unless the quote ends a string
+}
 LONGEST_NUMBER = 40
+LONGEST_LIST = 100
+TRUE, LIST_END = b"t]"
 PLACES = 18
 
 _KIND: Numbers = np.full(256, OTHER, np.uint8)
@@ -29,16 +39,24 @@ for _kind, _first in ((STRING, b'"'), (NUMBER, b"-0123456789"), (BOOLEAN, b"tf")
     _KIND[list(_first)] = _kind
 _IS_DIGIT: Numbers = np.zeros(256, bool)
 _IS_DIGIT[list(b"0123456789")] = True
-_ENDS_NUMBER: Numbers = np.zeros(256, bool)
-_ENDS_NUMBER[list(b",}] \n\r\t")] = True
+_ENDS_VALUE: Numbers = np.zeros(256, bool)
+_ENDS_VALUE[list(b",}]")] = True
+_IN_NUMBERS: Numbers = _IS_DIGIT | (np.arange(256) == COMMA)
+_PARTS: Numbers = np.zeros(256, bool)
+_PARTS[list(b",:")] = True
+# Pairs of bytes as 16-bit words of a little-endian machine.
+_PAIR: Numbers = np.zeros(65536, np.uint8)
+for _sign, _pairs in PAIRS.items():
+    _PAIR[[int.from_bytes(pair, "little") for pair in _pairs]] = _sign
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Where the values behind a name begin in a block, and of which kind each is."""
+    """Where the values behind a name begin in a block, and of which kind each is; where odd pairs of bytes stand."""
 
     at: Numbers
     kind: Numbers
+    odd: Numbers
 
     def totals(self) -> Numbers:
         """Values by kind."""
@@ -51,22 +69,28 @@ class Tokens:
         return counts.reshape(-1, KINDS)
 
 
-def scan(data: Numbers) -> Tokens:
-    """The values behind a name in some rows' bytes (uint8)."""
-    names = _pairs(data, NAME_ENDS)
-    names = names[data[names - 1] != BACKSLASH]
-    at = names + 2
-    at += data[at] == SPACE
-    return Tokens(at, _KIND[data[at]])
-
-
-def _pairs(data: Numbers, *wanted: int) -> Numbers:
-    """Where pairs of bytes stand; read as 16-bit words, which is twice as fast as two comparisons of bytes."""
-    found: list[Numbers] = []
+def scan(data: Numbers, starts: Numbers) -> Tokens:
+    """The values behind a name in some rows' bytes (uint8), which stand one behind the other from their `starts`."""
+    names: list[Numbers] = []
+    odd: list[Numbers] = []
+    last = len(data) - 1
     for shift in (0, 1):
-        words = data[shift : shift + (len(data) - shift) // 2 * 2].view("<u2")
-        found += [np.flatnonzero(words == word) * 2 + shift for word in wanted]
-    return np.concatenate(found)
+        # One look-up for each pair of bytes: twice as fast as comparisons of bytes.
+        signs = _PAIR[data[shift : shift + (len(data) - shift) // 2 * 2].view("<u2")]
+        names.append(np.flatnonzero(signs == NAME_END) * 2 + shift)
+        places = np.flatnonzero(signs > NAME_END)
+        sign: Numbers = signs[places]
+        at: Numbers = places * 2 + shift
+        is_text = (sign == SPACE_AFTER) & (data[at - 1] == BACKSLASH)
+        is_text |= (sign == SPACE_BEFORE) & _PARTS[data[at - 1]]
+        is_text |= (sign == QUOTE_AFTER) & _ENDS_VALUE[data[np.minimum(at + 2, last)]]
+        is_text |= np.isin(at + 1, starts)  # from one row to the next
+        odd.append(at[~is_text])
+    ends = np.concatenate(names)
+    ends = ends[data[ends - 1] != BACKSLASH]
+    values = ends + 2
+    values += data[values] == SPACE
+    return Tokens(values, _KIND[data[values]], np.concatenate(odd))
 
 
 def numbers(data: Numbers, tokens: Tokens) -> tuple[Numbers, Numbers]:
@@ -91,15 +115,29 @@ def numbers(data: Numbers, tokens: Tokens) -> tuple[Numbers, Numbers]:
         end = np.minimum(end + alive, last)
     places = end - point - 1
     has_point = point > 0
-    is_strange |= alive | ~_ENDS_NUMBER[data[end]] | (has_point & (places < 1))
+    is_strange |= alive | ~_ENDS_VALUE[data[end]] | (has_point & (places < 1))
     is_inexact = has_point & ((places > PLACES) | (data[end - 1] == ZERO))
     return at[is_strange], at[is_inexact & ~is_strange]
 
 
-def strange_places(data: Numbers) -> Numbers:
-    """Where a reader is more lenient than JSON: control characters, and commas before an end."""
+def strange_places(data: Numbers, tokens: Tokens) -> Numbers:
+    """Where a reader is more lenient than JSON: odd pairs, control characters, booleans and lists that end badly."""
     controls = np.flatnonzero(data < SPACE) if np.count_nonzero(data < SPACE) else np.zeros(0, np.int64)
-    return np.concatenate([controls, _pairs(data, *COMMA_ENDS)])
+    last = len(data) - 1
+    booleans = tokens.at[tokens.kind == BOOLEAN]
+    after = np.minimum(booleans + np.where(data[booleans] == TRUE, len("true"), len("false")), last)
+    lists = tokens.at[tokens.kind == LIST]
+    first = data[np.minimum(lists + 1, last)]
+    of_numbers = lists[(_KIND[first] == NUMBER) | (first == SPACE)]
+    end = of_numbers + 1
+    alive: Numbers = np.ones(len(end), bool)
+    for _ in range(LONGEST_LIST):
+        alive &= _IN_NUMBERS[data[end]]
+        if not alive.any():
+            break
+        end = np.minimum(end + alive, last)
+    badly_ended = [booleans[~_ENDS_VALUE[data[after]]], of_numbers[alive | (data[end] != LIST_END)]]
+    return np.concatenate([tokens.odd, controls, *badly_ended])
 
 
 def rows_at(places: Numbers, starts: Numbers) -> Numbers:
