@@ -1,204 +1,105 @@
-"""FHIR NDJSON to bronze and typed silver, beside DuckDB reading the same files to Parquet, in the same run.
+"""FHIR NDJSON to bronze and typed silver, beside DuckDB and PyArrow reading the same files, in the same run.
 
-    make bench                                   # hospital A multiplied to 2 GB, three rounds; writes RESULTS.md
-    .venv/bin/python -m benchmarks.ingest --megabytes 500 --rounds 1 --no-write
-
-The session is warm in every round (a small lake is made first); its start is counted apart. A round of ours is land +
-standardise + publish into a fresh lake: every record in bronze, every resource live in its typed Delta table. The gate
-is a step of its own and not part of it.
+A round of ours is land + standardise + publish into a fresh lake: every record in bronze, every resource live in its
+typed Delta table. The gate is a step of its own and not part of it.
 """
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import gzip
-import os
-import platform
-import re
 import shutil
 import statistics
-import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-import duckdb
+from benchmarks.contenders import DUCKDB, MAKES, OURS, arrow, cohortlake, duckdb
+from benchmarks.harness import Contender, Measured, disk_bytes, in_turn
+from benchmarks.hospital import add_new, multiply, remove_new
+from benchmarks.results import machine, median_peak, ratios, spread, table, walls
+from benchmarks.settings import Settings
 
-from cohortlake.core.catalog import load_catalog
-from cohortlake.core.lake import Lake
-from spark_jobs import land, publish, standardise
-from spark_jobs.context import Context
+TITLE = "NDJSON to bronze and typed silver, beside DuckDB and PyArrow"
+HEAD = ("", "seconds", "MB/s", "resources/s", "CPU s a GB", "peak memory, MB", "on disk, of the NDJSON")
 
-ROOT = Path(__file__).parent.parent
-SILO = "site_a_fhir_r4"
-UUID = re.compile(rb"\b([0-9a-f]{4})([0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\b")
-
-
-@dataclass
-class Round:
-    """What one round took: wall and CPU seconds of all our processes."""
-
-    wall: float
-    cpu: float
+Rounds = dict[str, list[Measured]]
 
 
-def multiply(target: Path, megabytes: int) -> tuple[int, float]:
-    """Write copies of hospital A, each with ids of its own; gives their number and the megabytes written."""
-    sources = {
-        path.name.removesuffix(".ndjson.gz"): gzip.decompress(path.read_bytes())
-        for path in sorted((ROOT / "data" / SILO).glob("*.ndjson.gz"))
-    }
-    size = sum(map(len, sources.values())) / 1e6
-    copies = max(1, round(megabytes / size))
-    folder = target / SILO
-    folder.mkdir(parents=True)
-    for name, content in sources.items():
-        with (folder / f"{name}.ndjson").open("wb") as stream:
-            for copy in range(copies):
-                stream.write(copied(content, copy))
-    return copies, sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-
-
-def copied(content: bytes, copy: int) -> bytes:
-    """The content with every id moved by the copy's number; references move with them."""
-    return UUID.sub(lambda m: b"%04x" % ((int(m.group(1), 16) + copy) % 65536) + m.group(2), content)
-
-
-def cpu_seconds() -> float:
-    """CPU seconds so far of this process and all below it."""
-    children: dict[int, list[int]] = {}
-    used: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        pid = int(stat.parent.name)
-        children.setdefault(int(fields[1]), []).append(pid)
-        used[pid] = sum(int(value) for value in fields[11:15])
-    total, waiting = 0, [os.getpid()]
-    while waiting:
-        pid = waiting.pop()
-        total += used.get(pid, 0)
-        waiting += children.get(pid, [])
-    return total / os.sysconf("SC_CLK_TCK")
-
-
-def timed(work: Callable[[], object]) -> Round:
-    """Run something and say what it took."""
-    wall, cpu = time.monotonic(), cpu_seconds()
-    work()
-    return Round(time.monotonic() - wall, cpu_seconds() - cpu)
-
-
-def ours(lake: Path, data: Path) -> Context:
-    """Land, standardise and publish hospital A."""
-    ctx = Context(Lake(lake), data, load_catalog(), SILO, "benchmark")
-    for step in (land, standardise, publish):
-        books = step.run(ctx).books
-        assert all(book.is_balanced for book in books)
-    return ctx
-
-
-def peer(data: Path, target: Path) -> None:
-    """DuckDB: every file to Parquet, its own schema detection, its own defaults."""
-    target.mkdir(parents=True)
-    connection = duckdb.connect()
-    for path in sorted((data / SILO).glob("*.ndjson")):
-        source = f"read_json('{path}', format = 'newline_delimited')"
-        connection.execute(f"COPY (FROM {source}) TO '{target / path.stem}.parquet' (FORMAT parquet)")
-
-
-def add_new(data: Path, copies: int, share: float) -> None:
-    """Deliver some new records: a share of each file, with ids that were not there."""
-    for path in sorted((ROOT / "data" / SILO).glob("*.ndjson.gz")):
-        lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
-        wanted = max(1, round(len(lines) * copies * share))
-        fresh = b"".join(copied(line, 30000 + copies + i // len(lines)) for i, line in enumerate((lines * 2)[:wanted]))
-        name = path.name.removesuffix(".ndjson.gz")
-        (data / SILO / f"{name}.new.ndjson").write_bytes(fresh)
-
-
-def spread(values: list[float]) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
-
-
-def share(first: list[Round], later: list[Round]) -> float:
-    """The later runs' wall time as a share of the first's, the median of the rounds."""
-    return statistics.median([b.wall / a.wall for a, b in zip(first, later, strict=True)])
-
-
-def measure(megabytes: int, rounds: int, folder: Path) -> str:
+def measure(asked: Settings, folder: Path) -> str:
     """Measure, and say it in Markdown."""
-    data = folder / "data"
-    copies, size = multiply(data, megabytes)
-    small = folder / "small"
+    data, small = folder / "data", folder / "small"
+    copies, size = multiply(data, asked.megabytes or 2000)
     multiply(small, 1)
-    start = time.monotonic()
-    warm = Context(Lake(folder / "warm"), small, load_catalog(), SILO, "benchmark")
-    _ = warm.spark
-    session = time.monotonic() - start
-    first = timed(lambda: ours(folder / "warm", small)).wall
-    mine, theirs, again, more = [], [], [], []
-    for number in range(rounds):
-        lake = folder / f"lake{number}"
-        theirs.append(timed(lambda: peer(data, folder / "duckdb")))
-        shutil.rmtree(folder / "duckdb")
-        mine.append(timed(lambda lake=lake: ours(lake, data)))
-        again.append(timed(lambda lake=lake: ours(lake, data)))
-        add_new(data, copies, 0.01)
-        more.append(timed(lambda lake=lake: ours(lake, data)))
-        for path in (data / SILO).glob("*.new.ndjson"):
-            path.unlink()
-        shutil.rmtree(lake)
-    ratios = [a.wall / b.wall for a, b in zip(mine, theirs, strict=True)]
-    gigabytes = size / 1000
-    wall = {name: [r.wall for r in found] for name, found in (("again", again), ("more", more))}
-    lines = [
-        f"Hospital A x {copies}: {size:,.0f} MB of NDJSON, {rounds} rounds, median (range). "
-        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, "
-        f"{datetime.date.today().isoformat()}.",
-        "",
-        "| | seconds | MB/s | CPU s a GB |",
-        "|---|---:|---:|---:|",
-        *(
-            f"| {name} | {spread([r.wall for r in found])} | {size / statistics.median([r.wall for r in found]):.0f} | "
-            f"{statistics.median([r.cpu for r in found]) / gigabytes:.0f} |"
-            for name, found in (
-                ("Cohortlake: bronze and typed silver, live", mine),
-                ("DuckDB: Parquet", theirs),
-            )
-        ),
-        "",
-        f"* Ours against DuckDB, wall time, round by round: **{spread(ratios)}** times (mark: 2.5).",
-        f"* A second run with nothing new: {spread(wall['again'])} s, "
-        f"{share(mine, again):.3f} of the first (mark: 0.2).",
-        f"* A run with 1 % new records: {spread(wall['more'])} s, {share(mine, more):.3f} of the first.",
-        f"* Counted apart: the session starts in {session:.1f} s, a first small lake takes {first:.1f} s.",
-    ]
-    return "\n".join(lines)
+    again: list[Measured] = []
+    more: list[Measured] = []
+    with ExitStack() as stack:
+        ours = stack.enter_context(cohortlake(folder))
+        contenders = [ours, stack.enter_context(duckdb(folder)), stack.enter_context(arrow(folder))]
+        first = {contender.name: warmed(contender, small, folder) for contender in contenders}
+        rounds: Rounds = {contender.name: [] for contender in contenders}
+        disk: dict[str, int] = {}
+        zones: dict[str, int] = {}
+        for number in range(asked.rounds or 3):
+            for contender in in_turn(contenders, number):
+                target = folder / "target"
+                rounds[contender.name].append(contender.ask("ingest", data=data, target=target))
+                disk[contender.name] = disk_bytes(target)
+                if contender is ours:
+                    zones = {zone: disk_bytes(target / "phi" / zone) for zone in ("bronze", "silver")}
+                    again.append(contender.ask("ingest", data=data, target=target))
+                    add_new(data, copies, 0.01)
+                    more.append(contender.ask("ingest", data=data, target=target))
+                    remove_new(data)
+                shutil.rmtree(target)
+    against = ratios(rounds[OURS], rounds[DUCKDB])
+    steps = ", ".join(f"{step} {spread(seconds)} s" for step, seconds in step_seconds(rounds[OURS]).items())
+    resources = checked_resources(rounds)
+    return "\n".join(
+        [
+            f"Hospital A x {copies}: {size:,.0f} MB of NDJSON, {resources:,} resources, {len(again)} rounds. "
+            f"{machine()}.",
+            "",
+            comparison(rounds, disk, size),
+            "",
+            f"* Ours against DuckDB, wall time, round by round: **{spread(against, 2)}** times (mark: 1.5).",
+            f"* Ours by step: {steps}; on disk: bronze {zones['bronze'] / 1e6:,.0f} MB, "
+            f"silver {zones['silver'] / 1e6:,.0f} MB.",
+            f"* A second run with nothing new: {spread(walls(again))} s, "
+            f"{statistics.median(ratios(again, rounds[OURS])):.3f} of the first (mark: 0.2).",
+            f"* A run with 1 % new records: {spread(walls(more))} s, "
+            f"{statistics.median(ratios(more, rounds[OURS])):.3f} of the first.",
+            f"* Counted apart: our session starts in {ours.start:.1f} s, a first small lake takes "
+            f"{first[OURS].wall:.1f} s.",
+        ]
+    )
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-write", action="store_true", help="print only, leave RESULTS.md as it is")
-    asked = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="cohortlake-bench-"))
-    try:
-        text = measure(asked.megabytes, asked.rounds, folder)
-    finally:
-        shutil.rmtree(folder)
-    print(text)
-    if not asked.no_write:
-        head = "# Results\n\nMade by `make bench`.\n\n## NDJSON to bronze and typed silver, beside DuckDB\n\n"
-        (ROOT / "benchmarks/RESULTS.md").write_text(head + text + "\n", encoding="utf-8")
+def warmed(contender: Contender, small: Path, folder: Path, **arguments: object) -> Measured:
+    """A contender's first job, on little data, so that rounds find it warm."""
+    target = folder / f"warm-{contender.name}"
+    found = contender.ask("ingest", data=small, target=target, **arguments)
+    shutil.rmtree(target)
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def step_seconds(rounds: Sequence[Measured]) -> dict[str, list[float]]:
+    """Our seconds by step."""
+    return {step: [found.facts["seconds"][step] for found in rounds] for step in rounds[0].facts["seconds"]}
+
+
+def checked_resources(rounds: Rounds) -> int:
+    """The resources that all contenders read. Raises AssertionError where they did not read the same number."""
+    counts = {name: {found.facts["resources"] for found in of_name} for name, of_name in rounds.items()}
+    [resources] = set.union(*counts.values())
+    return int(resources)
+
+
+def comparison(rounds: Rounds, disk: Mapping[str, int], size: float) -> str:
+    """The contenders side by side; `size` is the NDJSON's, in MB."""
+    resources = checked_resources(rounds)
+    rows = []
+    for name, found in rounds.items():
+        wall = statistics.median(walls(found))
+        cpu = statistics.median([measured.cpu for measured in found]) / (size / 1000)
+        row = [MAKES[name], spread(walls(found)), f"{size / wall:.0f}", f"{resources / wall:,.0f}", f"{cpu:.0f}"]
+        rows.append([*row, f"{median_peak(found):,.0f}", f"{disk[name] / 1e6 / size:.2f}"])
+    return table(HEAD, rows)
