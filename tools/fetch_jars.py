@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-JARS = ROOT / ".jars"
-COORDINATES = {
+GROUPS = {
     "delta-spark_4.2_2.13": "io.delta",
     "delta-storage": "io.delta",
     "delta-kernel-api": "io.delta",
@@ -28,18 +28,29 @@ COORDINATES = {
 }
 
 
-def wanted() -> dict[str, str]:
-    """Jar file name -> sha256."""
-    lines = (ROOT / "spark_jobs/jars.sha256").read_text(encoding="utf-8").split("\n")
-    return {name: digest for digest, name in (line.split() for line in lines if line.strip())}
+@dataclass(frozen=True)
+class Jars:
+    """Pinned jars: `hashes` lists `sha256  file`, `packages` are what Ivy is asked for, without `excluded` ones."""
 
+    what: str
+    folder: Path
+    hashes: Path
+    packages: tuple[str, ...]
+    excluded: tuple[str, ...]
 
-def missing() -> list[str]:
-    def good(name: str, digest: str) -> bool:
-        path = JARS / name
-        return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    def wanted(self) -> dict[str, str]:
+        """Jar file name -> sha256."""
+        lines = self.hashes.read_text(encoding="utf-8").split("\n")
+        return {name: digest for digest, name in (line.split() for line in lines if line.strip())}
 
-    return [name for name, digest in wanted().items() if not good(name, digest)]
+    def missing(self) -> list[str]:
+        """The jars that are not there, or do not have their hash."""
+
+        def good(name: str, digest: str) -> bool:
+            path = self.folder / name
+            return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+        return [name for name, digest in self.wanted().items() if not good(name, digest)]
 
 
 def trusting_the_machine(store: Path) -> str:
@@ -64,22 +75,21 @@ def trusting_the_machine(store: Path) -> str:
     return f"-Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStorePassword={password}"
 
 
-def fetch() -> None:
+def fetch(jars: Jars) -> None:
+    """Fetch what is missing. Ends the program, with what Ivy said, where a jar stays missing."""
+    if not jars.missing():
+        return
     sys.path.insert(0, str(ROOT))
     from spark_jobs.java import is_wheel, java_home
 
-    packages = []
-    for name in wanted():
-        artifact, version = name.removesuffix(".jar").rsplit("-", 1)
-        packages.append(f"{COORDINATES[artifact]}:{artifact}:{version}")
     with tempfile.TemporaryDirectory() as folder:
         # Ivy resolves while spark-submit starts; the program itself has nothing to do.
         program = Path(folder, "nothing.py")
         program.write_text("", encoding="utf-8")
         command = [
             str(Path(sys.executable).parent / "spark-submit"),
-            "--packages", ",".join(packages),
-            "--exclude-packages", ",".join(TRANSITIVE),
+            "--packages", ",".join(jars.packages),
+            "--exclude-packages", ",".join(jars.excluded),
             "--conf", f"spark.jars.ivy={folder}/ivy",
             str(program),
         ]  # fmt: skip
@@ -87,20 +97,19 @@ def fetch() -> None:
         if is_wheel(env["JAVA_HOME"]):
             env["JDK_JAVA_OPTIONS"] = trusting_the_machine(Path(folder, "trust.p12"))
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        JARS.mkdir(exist_ok=True)
-        for name in wanted():
+        jars.folder.mkdir(exist_ok=True)
+        for name in jars.wanted():
             for found in Path(folder, "ivy/jars").glob(f"*_{name}"):
-                shutil.copy(found, JARS / name)
-    left = missing()
-    if left:
+                shutil.copy(found, jars.folder / name)
+    if left := jars.missing():
         sys.exit(
-            f"These Delta jars could not be fetched, or do not have the pinned hash: {', '.join(left)}.\n"
+            f"These {jars.what} jars could not be fetched, or do not have the pinned hash: {', '.join(left)}.\n"
             "Is Maven Central reachable? What Ivy said:\n" + done.stderr[-3000:]
         )
 
 
 # What the six jars ask for besides each other, and pyspark brings already.
-TRANSITIVE = [
+TRANSITIVE = (
     "org.antlr:antlr4-runtime", "com.fasterxml.jackson.core:jackson-core",
     "com.fasterxml.jackson.core:jackson-databind",
     "com.fasterxml.jackson.core:jackson-annotations", "com.fasterxml.jackson.datatype:jackson-datatype-jdk8",
@@ -111,8 +120,16 @@ TRANSITIVE = [
     "org.openapitools:jackson-databind-nullable", "jakarta.annotation:jakarta.annotation-api",
     "io.unitycatalog:unitycatalog-hadoop", "org.apache.logging.log4j:log4j-core", "org.apache.logging.log4j:log4j-api",
     "org.apache.logging.log4j:log4j-slf4j2-impl", "org.locationtech.jts:jts-core",
-]  # fmt: skip
+)  # fmt: skip
+
+
+def delta() -> Jars:
+    """The jars of Delta, for Spark."""
+    hashes = ROOT / "spark_jobs/jars.sha256"
+    named = (line.split()[1].removesuffix(".jar").rsplit("-", 1) for line in hashes.read_text("utf-8").splitlines())
+    packages = tuple(f"{GROUPS[artifact]}:{artifact}:{version}" for artifact, version in named)
+    return Jars("Delta", ROOT / ".jars", hashes, packages, TRANSITIVE)
+
 
 if __name__ == "__main__":
-    if missing():
-        fetch()
+    fetch(delta())
