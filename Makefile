@@ -25,8 +25,8 @@ acceptance: setup ## Run the slow proofs (kill, order, faults)
 lint: setup ## Check style, types and import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-bench: setup ## Measure, and write benchmarks/RESULTS.md
-	@$(BIN)/python -m benchmarks.ingest
+bench: setup ## Measure, and write benchmarks/RESULTS.md (ARGS="--help" lists the sections)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: ## Resolve requirements.lock again from pyproject.toml
 	@.tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
