@@ -15,8 +15,8 @@ app = typer.Typer(
     name="cohortlake",
     help="Siloed clinical data in, trusted cohorts out.",
     epilog="Exit codes: 0 done · 2 usage · 10 catalog · 11 unsigned protocol · 12 source folder · 13 view · "
-    "14 conformance · 20 gate failed · 21 books do not balance · 30 lake busy · 31 lake cannot be written · "
-    "1 anything else.",
+    "14 conformance · 15 records quarantined · 20 gate failed · 21 books do not balance · 30 lake busy · "
+    "31 lake cannot be written · 1 anything else.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -39,7 +39,7 @@ LAKE, DATA = Path("lake"), PROJECT / "data"
 
 def main() -> None:
     """Run the command line; an error of ours is told in two lines, with its own exit code."""
-    from cohortlake.cli import doctor, export, look, new, quarantine, run, training, view  # noqa: F401 (they register commands)
+    from cohortlake.cli import convert, doctor, export, look, new, quarantine, run, training, view  # noqa: F401 (they register commands)
 
     try:
         app(standalone_mode=True)

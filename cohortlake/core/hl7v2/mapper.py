@@ -1,0 +1,188 @@
+"""One message to FHIR resources, as the catalog declares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from cohortlake.core.catalog.hl7v2 import Hl7v2, MessageMap, SegmentMap, load_hl7v2
+from cohortlake.core.convert import Converted, Options, Problem
+from cohortlake.core.hl7v2.datatypes import Datatype, identity
+from cohortlake.core.hl7v2.expressions import Test, condition
+from cohortlake.core.hl7v2.groups import Node, group
+from cohortlake.core.hl7v2.makers import Make
+from cohortlake.core.hl7v2.required import complete
+from cohortlake.core.hl7v2.run import Run, Scope, resource_id
+from cohortlake.core.hl7v2.templates import Compiler
+from cohortlake.core.readers.hl7v2 import Message, Segment
+
+
+@dataclass
+class CompiledMap:
+    """A segment map that is ready to run.
+
+    `fields` are those that it reads or leaves out with a reason, by segment; of the segments in `own` only those of the
+    group that it is made in.
+    """
+
+    declared: SegmentMap
+    when: Test | None
+    keys: list[list[Make]]
+    template: Make
+    fields: dict[str, frozenset[int]]
+    own: frozenset[str]
+
+    def takes(self, segment: Segment, node: Node, made: set[tuple[str, int]]) -> frozenset[int]:
+        """The fields that it takes of a segment of a group; `made` are the maps that were made, by name and group."""
+        name = segment.name
+        if name == self.declared.segment:
+            is_taken = (self.declared.name, id(segment)) in made
+        else:
+            is_taken = name not in self.own or (self.declared.name, id(node)) in made
+        return self.fields.get(name, frozenset()) if is_taken else frozenset()
+
+
+@dataclass
+class Mapper:
+    """The compiled declarations."""
+
+    declared: Hl7v2
+    maps: dict[str, CompiledMap] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        datatypes = {name: Datatype(datatype) for name, datatype in self.declared.datatypes.items()}
+        for name, datatype in datatypes.items():
+            compiler = Compiler(self.declared, f"datatypes/{name}.yaml", datatypes)
+            datatype.template = _template(compiler, datatype.declared.elements, datatype.declared.fhir)
+            datatype.keys = _keys(compiler, datatype.declared.key or [])
+            if datatype.declared.display is not None:
+                datatype.display = compiler.element(datatype.declared.display, "string", "display")
+        for name, declared in self.declared.segments.items():
+            self.maps[name] = self._compile(declared, datatypes)
+
+    def _compile(self, declared: SegmentMap, datatypes: dict[str, Datatype]) -> CompiledMap:
+        compiler = Compiler(self.declared, f"segments/{declared.name}.yaml", datatypes)
+        when = None
+        if declared.when:
+            try:
+                when, fields = condition(declared.when)
+            except ValueError as error:
+                raise compiler.fail("when", str(error)) from error
+            compiler.fields |= fields
+        keys = _keys(compiler, declared.key)
+        template = compiler.object(declared.elements, declared.resource, declared.name)
+        left_out = {(name, int(number)) for place in declared.left_out for name, number in [place.split("-")]}
+        fields: dict[str, set[int]] = {}
+        for name, position in compiler.fields | left_out:
+            fields.setdefault(name, set()).add(position)
+        by_segment = {name: frozenset(positions) for name, positions in fields.items()}
+        return CompiledMap(declared, when, keys, template, by_segment, frozenset(compiler.own))
+
+    def to_fhir(self, message: Message, options: Options) -> Converted:
+        """The resources of a message, problems and counts of what is not mapped."""
+        code, event = message.text(9, 1), message.text(9, 2)
+        found = self.declared.messages.get(code)
+        if found is None:
+            return Converted(problems=[*message.problems, Problem("no map for this message type", f"MSH-9: {code}")])
+        trigger = found.triggers.get(event)
+        makes = trigger.makes if trigger and trigger.makes is not None else found.makes
+        run = Run(self.declared, message, options, _variables(found, event))
+        if trigger is None:
+            run.warn("no map for this event: taken as the message type alone says", f"MSH-9: {code}^{event}")
+        root = group(message.segments, self.declared.groups)
+        maps = [self.maps[name] for name in makes]
+        scopes = _identify(run, root, maps)
+        for compiled, scope, reference in scopes:
+            _make(run, compiled, scope, reference)
+        _count_unmapped(run, root, maps, scopes)
+        if not run.resources:
+            run.problems["", ""] = Problem("the message holds nothing that a map makes", f"MSH-9: {code}^{event}")
+        if run.clock.assumed:
+            run.warn(f"times without a zone are taken as {options.zone}", "MSH-7")
+        return Converted(
+            list(run.resources.values()), [*message.problems, *run.problems.values()], run.unmapped, run.codes
+        )
+
+
+def _variables(found: MessageMap, event: str) -> dict[str, str]:
+    trigger = found.triggers.get(event)
+    return {**found.set, **(trigger.set if trigger else {})}
+
+
+def _template(compiler: Compiler, template: dict[str, Any], kind: str) -> Make:
+    if any(name.startswith("$") for name in template):
+        return compiler.element(template, kind, kind)
+    return compiler.object(template, kind, kind)
+
+
+def _keys(compiler: Compiler, keys: list[list[Any]]) -> list[list[Make]]:
+    return [[compiler.element(part, "string", "key") for part in key] for key in keys]
+
+
+Placed = tuple[CompiledMap, Scope, str]
+
+
+def _identify(run: Run, root: Node, maps: list[CompiledMap]) -> list[Placed]:
+    """Which resources there will be, before any is made, so that each may refer to any other."""
+    placed: list[Placed] = []
+    seen: dict[str, int] = {}
+    for node in root.within():
+        for compiled in maps:
+            declared = compiled.declared
+            for segment in node.segments.get(declared.segment, ()):
+                scope = Scope(run, node, segment)
+                if compiled.when and not compiled.when(scope):
+                    continue
+                place = f"{segment.name}[{segment.number}]"
+                parts = identity(compiled.keys, scope)
+                if parts is None:
+                    run.warn(f"no {declared.resource} is made: it has nothing to be known by", place)
+                    run.unmapped[f"{segment.name} (not identified)"] += 1
+                    continue
+                reference = f"{declared.resource}/{resource_id(declared.resource, parts)}"
+                seen[reference] = seen.get(reference, 0) + 1
+                if declared.is_repeatable and seen[reference] > 1:
+                    parts = [*parts, f"repeat {seen[reference]}"]
+                    reference = f"{declared.resource}/{resource_id(declared.resource, parts)}"
+                node.made.setdefault(declared.name, []).append(reference)
+                placed.append((compiled, scope, reference))
+    return placed
+
+
+def _make(run: Run, compiled: CompiledMap, scope: Scope, reference: str) -> None:
+    kind, _, name = reference.partition("/")
+    values, _ = compiled.template(scope)
+    resource = {"resourceType": kind, "id": name, "meta": run.meta, **(values[0] if values else {})}
+    segment = scope.segment
+    place = f"{segment.name}[{segment.number}]" if segment else ""
+    for path in list(complete(resource, kind, kind)):
+        run.warn(f"{path} is required and was not sent: marked as absent", place)
+    run.put(resource)
+
+
+def _count_unmapped(run: Run, root: Node, maps: list[CompiledMap], placed: list[Placed]) -> None:
+    """Count each field that holds something and that no map takes; and deletes, which make nothing."""
+    made = {(compiled.declared.name, id(scope.segment)) for compiled, scope, _ in placed}
+    made |= {(compiled.declared.name, id(scope.node)) for compiled, scope, _ in placed}
+    for node in root.within():
+        for segments in node.segments.values():
+            for segment in segments:
+                taken = frozenset[int]().union(*(compiled.takes(segment, node, made) for compiled in maps))
+                _count_fields(run, segment, taken)
+    for segment in root.stray:
+        _count_fields(run, segment, frozenset())
+
+
+def _count_fields(run: Run, segment: Segment, taken: frozenset[int]) -> None:
+    for position in range(1, len(segment.fields)):
+        if segment.is_delete(position):
+            run.unmapped[f"{segment.name}-{position} (delete)"] += 1
+        elif position not in taken and segment.values(position):
+            run.unmapped[f"{segment.name}-{position}"] += 1
+
+
+@cache
+def mapper() -> Mapper:
+    """The project's mapper. Raises CatalogError where its declarations are wrong."""
+    return Mapper(load_hl7v2())

@@ -1,0 +1,113 @@
+"""What one message's conversion gathers, and where an expression of a template looks things up."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+from cohortlake.core.catalog.hl7v2 import Hl7v2
+from cohortlake.core.convert import Options, Problem
+from cohortlake.core.hl7v2.groups import Node
+from cohortlake.core.hl7v2.primitives import Clock, convert
+from cohortlake.core.readers.hl7v2 import Message, Segment, Value
+
+URN = "urn:cohortlake:hl7v2"
+# The namespace of resources' ids. Changing it changes every id.
+IDS = uuid.uuid5(uuid.NAMESPACE_URL, URN)
+
+
+def resource_id(resource_type: str, parts: list[str]) -> str:
+    """The id of the resource with an identity; the same everywhere and always."""
+    return str(uuid.uuid5(IDS, "\x1f".join([resource_type, *parts])))
+
+
+@dataclass
+class Run:
+    """The state of one conversion. `variables` are what templates name as `@name`."""
+
+    declared: Hl7v2
+    message: Message
+    options: Options
+    variables: dict[str, str]
+    resources: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
+    unmapped: Counter[str] = field(default_factory=Counter)
+    codes: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @cached_property
+    def clock(self) -> Clock:
+        return Clock(self.message.text(7), self.options.zone)
+
+    @cached_property
+    def facility(self) -> str:
+        """The URI that stands for the sender's own names: its facility (MSH-4), else its application (MSH-3)."""
+        named = self.message.text(4) or self.message.text(3) or "unnamed"
+        return f"{URN}:facility:{quote(named)}"
+
+    @cached_property
+    def authorities(self) -> dict[str, str]:
+        return {**self.declared.names.authorities, **dict(self.options.authorities)}
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """Of every resource: when the sender said so (MSH-7), and in which message (MSH-10)."""
+        sender = quote(self.message.text(3) or "unnamed")
+        made = {"source": f"{self.facility}:{sender}#{quote(self.message.text(10))}"}
+        sent = convert(self.message.text(7), "instant", self.clock)
+        return {"lastUpdated": sent, **made} if sent else made
+
+    def warn(self, reason: str, place: str) -> None:
+        self.problems.setdefault((reason, place), Problem(reason, place, "warning"))
+
+    def put(self, resource: dict[str, Any]) -> None:
+        """Take a resource; one that is there already gains what it lacks."""
+        key = resource["resourceType"], resource["id"]
+        known = self.resources.get(key)
+        self.resources[key] = resource if known is None else merged(known, resource)
+
+
+def merged(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """One resource told twice: what was told first stands, lists are joined."""
+    result = dict(known)
+    for name, value in more.items():
+        if name not in result:
+            result[name] = value
+        elif isinstance(value, list):
+            result[name] = [*result[name], *(item for item in value if item not in result[name])]
+    return result
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where an expression looks: a value of a field, a segment that is gone through, a group and those around it."""
+
+    run: Run
+    node: Node
+    segment: Segment | None = None
+    value: Value | None = None
+    table: str | None = None
+    place: str = ""
+
+    def segments(self, name: str) -> list[Segment]:
+        """The segments of a name, of the nearest group that has any."""
+        if self.segment is not None and self.segment.name == name:
+            return [self.segment]
+        for node in self.node.around():
+            if name in node.segments:
+                return node.segments[name]
+        return []
+
+    def segments_within(self, name: str) -> list[Segment]:
+        """The segments of a name in this group and those in it."""
+        return [segment for node in self.node.within() for segment in node.segments.get(name, ())]
+
+    def references(self, name: str, group: str | None) -> list[str]:
+        """What a map made, as `Type/id`: in the groups around this one, or anywhere within the nearest `group`."""
+        if group is None:
+            return next((node.made[name] for node in self.node.around() if name in node.made), [])
+        top = next((node for node in self.node.around() if node.name == group), None)
+        return [made for node in top.within() for made in node.made.get(name, ())] if top else []
