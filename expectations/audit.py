@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cohortlake.core.catalog import Node
-from cohortlake.core.checks import (
+from cohortlake.core.rules import (
     FHIR_DATES,
     Check,
+    Form,
     InLife,
     Matches,
     OneOf,
@@ -22,6 +23,7 @@ from cohortlake.core.checks import (
     WellFormed,
 )
 from cohortlake.core.sql import identifier, literal
+from expectations.forms import form_sql
 from expectations.paths import element_sql, find, first_day, period_seconds, present_sql, text_sql
 from spark_jobs.fhir_types import ARROW
 
@@ -65,6 +67,8 @@ def _audited(check: Check, tree: Node) -> Audited:
         return Audited(check, f"{path} resolves", _across_sql(tree, check))
     if isinstance(rule, InLife):
         return Audited(check, f"{path} in life ({rule.edge})", _across_sql(tree, check))
+    if isinstance(rule, Form):
+        return Audited(check, f"{path} ({type(rule).__name__})", form_sql(tree, check))
     if isinstance(rule, Ordered):
         return Audited(check, f"{path} seconds", period_seconds(element_sql(tree, check.element)[0]))
     is_choice = check.element.endswith("[x]")

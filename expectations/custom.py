@@ -14,7 +14,7 @@ from great_expectations.expectations.metrics.map_metric_provider import (
     column_condition_partial,
 )
 
-from cohortlake.core.checks import FHIR_DATES
+from cohortlake.core.rules import FHIR_DATES
 
 
 def is_fhir_date(text: str, fhir_type: str) -> bool:
@@ -73,5 +73,11 @@ class ExpectDatesToLieWithinLife(ColumnMapExpectation):
 
 class ExpectConditionToHold(ColumnMapExpectation):
     """Expect the condition that the column stands for to hold."""
+
+    map_metric = "column_values.true"
+
+
+class ExpectFormToHold(ColumnMapExpectation):
+    """Expect the form that FHIR gives a record, for which the column stands, to be kept."""
 
     map_metric = "column_values.true"

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cohortlake.core.checks import Check, Present
+from cohortlake.core.rules import Check, Present
 from spark_jobs.delta import Part
 from spark_jobs.parallel import Unit
 

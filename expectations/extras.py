@@ -29,7 +29,8 @@ from pydantic import Field, model_validator
 from cohortlake.core.catalog import Node
 from cohortlake.core.catalog.silo import Severity
 from cohortlake.core.catalog.source import Declaration, load
-from cohortlake.core.checks import PATIENT_ELEMENTS, Check, Holds, InLife, Kind, Within
+from cohortlake.core.checks import PATIENT_ELEMENTS
+from cohortlake.core.rules import Check, Holds, InLife, Kind, Within
 from expectations.paths import element_sql, first_day
 
 FOLDER = Path(__file__).parent / "extras"

@@ -11,7 +11,8 @@ import duckdb
 from deltalake import DeltaTable
 
 from cohortlake.core.catalog import Table
-from cohortlake.core.checks import Check, gold_checks
+from cohortlake.core.checks import gold_checks
+from cohortlake.core.rules import Check
 from expectations.examine import Plan, counted, examine, slices
 from expectations.verdict import Verdict, book, conclude
 from spark_jobs import delta

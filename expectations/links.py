@@ -22,7 +22,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from cohortlake.core.catalog import Node
-from cohortlake.core.checks import PATIENT_ELEMENTS, Check, InLife, Resolves
+from cohortlake.core.checks import PATIENT_ELEMENTS
+from cohortlake.core.rules import Check, InLife, Resolves
 from expectations.audit import FAILED
 from expectations.references import TARGETS, Dated, Reference, extract, target_columns, targets
 from spark_jobs import delta

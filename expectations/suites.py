@@ -8,15 +8,21 @@ from typing import Any
 import great_expectations.expectations as gxe
 from great_expectations import ExpectationSuite
 
-from cohortlake.core.checks import (
+from cohortlake.core.rules import (
     Check,
+    Form,
+    HasRequired,
     Holds,
     InLife,
     Matches,
+    NoEmptyList,
     OneOf,
+    OneType,
     Ordered,
     Present,
+    Refers,
     Resolves,
+    ValuesWellFormed,
     WellFormed,
     Within,
 )
@@ -53,7 +59,19 @@ def _rule(check: Check) -> tuple[type[Any], dict[str, Any], str]:
         return gxe.ExpectColumnValuesToNotBeNull, {}, "has a value"
     if isinstance(rule, Holds):
         return custom.ExpectConditionToHold, {}, check.sql
+    if isinstance(rule, Form):
+        return custom.ExpectFormToHold, {}, _form(rule)
     raise TypeError(f"{type(rule).__name__} is not a rule")
+
+
+def _form(rule: Form) -> str:
+    if isinstance(rule, ValuesWellFormed):
+        return f"each value of type {rule.type} has its form"
+    if isinstance(rule, HasRequired):
+        return f"where it is there, it has {', '.join(rule.elements)}"
+    if isinstance(rule, Refers):
+        return f"names {' or '.join(rule.targets) or 'a resource'}, or points elsewhere"
+    return {OneType: "one type of the choice at most", NoEmptyList: "no list is empty"}[type(rule)]
 
 
 def expectation(check: Check, column: str) -> Any:

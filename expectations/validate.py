@@ -25,8 +25,8 @@ from great_expectations.data_context.types.resource_identifiers import (
     ValidationResultIdentifier,
 )
 
-from cohortlake.core.checks import Check
 from cohortlake.core.lake import Lake, write_error
+from cohortlake.core.rules import Check
 from expectations import pages
 from expectations.examine import VERDICTS, validate
 from expectations.suites import suite

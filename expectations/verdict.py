@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cohortlake.core.checks import Check
 from cohortlake.core.errors import GateFailedError
+from cohortlake.core.rules import Check
 from spark_jobs import delta
 from spark_jobs.context import Book, Context, StepResult
 

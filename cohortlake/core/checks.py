@@ -11,113 +11,31 @@ has no rows to keep back, so `quarantine` stops the publish too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from cohortlake.core.catalog import Catalog, Feed, Node, Silo, Table
 from cohortlake.core.catalog.silo import Severity
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.fhir.definitions import Element, elements
+from cohortlake.core.forms import choices, form_checks
+from cohortlake.core.rules import (
+    FHIR_DATES,
+    FHIR_ID,
+    Check,
+    Kind,
+    Matches,
+    OneOf,
+    Ordered,
+    Present,
+    Resolves,
+    Rule,
+    WellFormed,
+    Within,
+)
 
-Kind = Literal["conformance", "completeness", "plausibility"]
 SEVERITIES: tuple[Severity, ...] = ("warn", "quarantine", "fail")
-
-# https://hl7.org/fhir/R4/datatypes.html#primitive
-FHIR_ID = r"[A-Za-z0-9\-.]{1,64}"
-_YEAR = r"([0-9]([0-9]([0-9][1-9]|[1-9]0)|[1-9]00)|[1-9]000)"
-_MONTH, _DAY = r"(0[1-9]|1[0-2])", r"(0[1-9]|[1-2][0-9]|3[0-1])"
-_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
-_ZONE = r"(Z|(\+|-)((0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
-FHIR_DATES = {
-    "date": rf"{_YEAR}(-{_MONTH}(-{_DAY})?)?",
-    "dateTime": rf"{_YEAR}(-{_MONTH}(-{_DAY}(T{_TIME}{_ZONE})?)?)?",
-    "instant": rf"{_YEAR}-{_MONTH}-{_DAY}T{_TIME}{_ZONE}",
-}
 # The elements that say whose record it is.
 PATIENT_ELEMENTS = ("subject", "patient")
 DELIVERY = "delivery"
-
-
-@dataclass(frozen=True)
-class Present:
-    """There is a value."""
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """The value (of a list: each of them) is one of the codes."""
-
-    codes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Matches:
-    """The whole text matches a regular expression."""
-
-    pattern: str
-
-
-@dataclass(frozen=True)
-class WellFormed:
-    """The text is a FHIR date, dateTime or instant, and a day that exists."""
-
-    type: str
-
-
-@dataclass(frozen=True)
-class Within:
-    """The number lies between two bounds, which belong to it; None is no bound."""
-
-    minimum: float | None = None
-    maximum: float | None = None
-
-
-@dataclass(frozen=True)
-class Holds:
-    """The condition is true; null is no answer, and passes."""
-
-
-@dataclass(frozen=True)
-class Ordered:
-    """The period does not end before it starts."""
-
-
-@dataclass(frozen=True)
-class Resolves:
-    """Each reference points at a resource that is staged or live. `targets` are the types that R4 allows."""
-
-    targets: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class InLife:
-    """The date lies in the patient's life: not more than `days` before birth, or after death."""
-
-    edge: Literal["birth", "death"]
-    days: int
-
-
-Rule = Present | OneOf | Matches | WellFormed | Within | Holds | Ordered | Resolves | InLife
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check. `name` is stable: quarantine and Data Docs show it.
-
-    `element` is a FHIR path below the resource type (`medication[x]` for a choice), a gold column, or a fact's name.
-    `sql`, where set, is DuckDB's SQL over a row that gives the value judged, and `element` its name. `reason` is a
-    source.
-    """
-
-    table: str
-    name: str
-    kind: Kind
-    severity: Severity
-    rule: Rule
-    element: str = ""
-    reason: str = ""
-    sql: str = ""
-    is_fact: bool = False
 
 
 def silo_types(catalog: Catalog, silo: str) -> list[str]:
@@ -136,7 +54,7 @@ def silo_checks(catalog: Catalog, silo: str) -> list[Check]:
     checks = list(_delivery_checks(declared))
     for resource_type in silo_types(catalog, silo):
         tree = catalog.resources[resource_type]
-        checks += _r4_checks(tree)
+        checks += r4_checks(tree)
         checks.append(_fact(resource_type, "keys are unique", "conformance", "fail", Within(0, 0), "duplicate_keys"))
         # The columns of a tabular feed are checked where they are read; its value sets are of columns, too.
         if declared.format != "csv":
@@ -165,7 +83,8 @@ def _walk(node: Node, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...
             yield from _walk(child, (*at, child.name))
 
 
-def _r4_checks(tree: Node) -> Iterator[Check]:
+def r4_checks(tree: Node) -> Iterator[Check]:
+    """What R4 says of each record of a type, as far as silver types it."""
     table = tree.name
     page = f"https://hl7.org/fhir/R4/{table.lower()}.html"
     yield Check(table, f"{table}.id is present", "completeness", "quarantine", Present(), "id", "the lake's key")
@@ -190,6 +109,7 @@ def _r4_checks(tree: Node) -> Iterator[Check]:
             is_patient = path in PATIENT_ELEMENTS and "Patient" in targets
             severity = "quarantine" if is_patient else "warn"
             yield Check(table, f"{name} resolves", "conformance", severity, Resolves(targets), path, page)
+    yield from form_checks(tree)
 
 
 def _repeats(tree: Node, path: tuple[str, ...]) -> bool:
@@ -249,8 +169,7 @@ def _is_typed(tree: Node, path: str, silo: Silo) -> None:
 
 def choice_elements(tree: Node, path: str) -> list[str]:
     """The typed elements of a choice at the root: `medication[x]` is `medicationCodeableConcept`, ..."""
-    choice = path.removesuffix("[x]")
-    return [name for name, element in elements(tree.type).items() if element.choice == choice and name in tree.children]
+    return list(choices(tree).get(path.removesuffix("[x]"), ()))
 
 
 def _fact(table: str, what: str, kind: Kind, severity: Severity, rule: Rule, fact: str, reason: str = "") -> Check:

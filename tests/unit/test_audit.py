@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from cohortlake.core.catalog.resource import resource_tree
-from cohortlake.core.checks import FHIR_ID, Check, Matches, OneOf, Within, choice_elements
+from cohortlake.core.checks import choice_elements
+from cohortlake.core.rules import FHIR_ID, Check, Matches, OneOf, Within
 from cohortlake.core.sql import literal
 from expectations.audit import audit_columns, audit_sql
 from expectations.paths import element_sql, first_day, last_day, period_seconds, present_sql

@@ -12,21 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohortlake.core.catalog import Catalog, load_catalog
-from cohortlake.core.checks import (
-    FHIR_ID,
-    Check,
-    Matches,
-    OneOf,
-    Ordered,
-    Present,
-    Resolves,
-    WellFormed,
-    Within,
-    gold_checks,
-    silo_checks,
-    strictest,
-)
+from cohortlake.core.checks import gold_checks, silo_checks, strictest
 from cohortlake.core.errors import CatalogError
+from cohortlake.core.rules import FHIR_ID, Check, Matches, OneOf, Ordered, Present, Resolves, WellFormed, Within
 from cohortlake.core.sql import literal
 from expectations.audit import _breaks_sql
 from expectations.custom import is_fhir_date

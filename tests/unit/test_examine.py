@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cohortlake.core.catalog.resource import resource_tree
-from cohortlake.core.checks import Check, Holds, Matches, OneOf, Present, Resolves, WellFormed, Within
+from cohortlake.core.rules import Check, Holds, Matches, OneOf, Present, Resolves, WellFormed, Within
 from expectations import examine as module
 from expectations.audit import FAILED, audit_columns, audit_sql
 from expectations.examine import ExpectationsError, Plan, counted, examine, slices
