@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,10 +88,8 @@ def test_no_bytes_raise_and_none_are_lost(data, before):
         assert whole[record.offset :].startswith(record.payload)
         kept += record.payload
         if record.problem is None:
-            try:
+            with suppress(NotAMessageError):
                 parse(record.payload)
-            except NotAMessageError as error:
-                assert str(error)
     framing = b"\x0b\x1c\r\n\t \xef\xbb\xbf"
     lost = [byte for byte in set(whole) - set(framing) if whole.count(byte) > kept.count(byte)]
     # Batch lines are kept by their counts alone.

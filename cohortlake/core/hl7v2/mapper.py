@@ -66,10 +66,10 @@ class Mapper:
         when = None
         if declared.when:
             try:
-                when, fields = condition(declared.when)
+                when, read = condition(declared.when)
             except ValueError as error:
                 raise compiler.fail("when", str(error)) from error
-            compiler.fields |= fields
+            compiler.fields |= read
         keys = _keys(compiler, declared.key)
         template = compiler.object(declared.elements, declared.resource, declared.name)
         left_out = {(name, int(number)) for place in declared.left_out for name, number in [place.split("-")]}
