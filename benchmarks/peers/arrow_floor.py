@@ -15,7 +15,6 @@ from benchmarks.peers.worker import serve
 from cohortlake.core.catalog import load_catalog
 from spark_jobs.fhir_types import fhir_schema
 
-
 CATALOG = load_catalog()
 
 

@@ -20,7 +20,6 @@ from spark_jobs.session import spark_session
 from spark_jobs.view_source import lake_resources, silver_table
 from spark_jobs.views import view_frame
 
-
 CATALOG = load_catalog()
 
 
