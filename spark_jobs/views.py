@@ -71,9 +71,9 @@ def view_sql(
     return [F.inline(_rows(view.select, scope))], where
 
 
-def view_rows(schema: StructType, view: ViewPlan, *, key: SqlKey = plain_id) -> Column:
+def view_rows(schema: StructType, view: ViewPlan, *, key: SqlKey = plain_id, depth: int = plan.DEPTH) -> Column:
     """The rows of one resource of the schema, as an array of structs; null or empty for none."""
-    scope = Scope(Resource(schema), F.lit(0), key, plan.DEPTH)
+    scope = Scope(Resource(schema), F.lit(0), key, depth)
     rows = _rows(view.select, scope)
     return as_column(F.when(_condition(view, scope), rows) if view.where else rows)
 
