@@ -1,0 +1,86 @@
+"""The HL7 v2 maps themselves: wrong declarations are told with file and line, and no message makes the mapper raise."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cohortlake.core.catalog.hl7v2 import FOLDER, load_hl7v2
+from cohortlake.core.convert import FORMATS, Options, Record, dumps, format_named, guess_format
+from cohortlake.core.errors import CatalogError, UsageError
+from cohortlake.core.hl7v2 import to_fhir
+from cohortlake.core.hl7v2.mapper import Mapper
+
+SEGMENTS = sorted({s.segment for s in load_hl7v2().segments.values()} | {"NTE", "RXR", "TQ1", "AIP", "PV2", "ZZZ"})
+EVENTS = sorted(f"{name}^{event}" for name, message in load_hl7v2().messages.items() for event in message.triggers)
+FIELD = st.text('AB19^&~.\\"- 20250102+NMCWESTX|', max_size=24)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(EVENTS), st.lists(st.tuples(st.sampled_from(SEGMENTS), st.lists(FIELD, max_size=30)), max_size=8)
+)
+def test_no_message_raises_and_what_lands_is_whole(event, segments):
+    lines = [f"MSH|^~\\&|A|B|||20250102||{event}|1|P|2.5.1", *("|".join([name, *fields]) for name, fields in segments)]
+    converted = to_fhir(Record(0, "\r".join(lines).encode()), Options())
+    assert converted.error is None
+    ids = [(r["resourceType"], r["id"]) for r in converted.resources]
+    assert len(ids) == len(set(ids))
+    assert all(json.loads(dumps(r))["id"] == r["id"] for r in converted.resources)
+
+
+WRONG = [
+    # file, what is replaced, by what, what the error says
+    ("segments/PID.Patient.yaml", "birthDate:", "birthday:", "Patient has no such element"),
+    ("segments/PID.Patient.yaml", '"=PID-8 | 0001"', '"=PID-8 | 9999"', "'9999' is not a table"),
+    ("segments/PID.Patient.yaml", '"=PID-8 | 0001"', '"=PID8"', "'PID8' is not a source"),
+    ("segments/PID.Patient.yaml", "resource: Patient", "resource: Person2", "'Person2' is not an R4 resource type"),
+    ("segments/PID.Patient.yaml", "$when: not PID-29", "$when: PID-29 ~ 1", "is not"),
+    ("segments/PID.Patient.yaml", "key:", "keys:", "keys is not known here"),
+    (
+        "segments/PV1.Encounter.yaml",
+        '"=PV1-10 | CWE.CodeableConcept 0069"',
+        '"=PV1-10 | CX.Identifier"',
+        "makes a Identifier",
+    ),
+    ("datatypes/CWE.Coding.yaml", '".1"', ".1", "quote it"),
+    ("datatypes/CX.Identifier.yaml", "fhir: Identifier", "fhir: Identity", "R4 has no type 'Identity'"),
+    ("messages/VXU.yaml", "RXA.Immunization", "RXA.Vaccine", "there is no segments/RXA.Vaccine.yaml"),
+    ("groups.yaml", "groups: [patient, appointment]", "groups: [patients]", "'patients' that is not declared"),
+]
+
+
+@pytest.mark.parametrize(("file", "good", "bad", "said"), WRONG)
+def test_a_wrong_declaration_is_told(tmp_path: Path, file: str, good: str, bad: str, said: str):
+    folder = tmp_path / "hl7v2"
+    shutil.copytree(FOLDER, folder)
+    text = (folder / file).read_text(encoding="utf-8")
+    assert good in text
+    (folder / file).write_text(text.replace(good, bad, 1), encoding="utf-8")
+    with pytest.raises(CatalogError, match=said) as caught:
+        Mapper(load_hl7v2(folder))
+    assert file in str(caught.value)
+
+
+def test_each_map_is_made_by_a_message_and_each_has_a_group():
+    declared = load_hl7v2()
+    triggers = [t for message in declared.messages.values() for t in message.triggers.values()]
+    made = {name for message in declared.messages.values() for name in message.makes}
+    made |= {name for trigger in triggers for name in trigger.makes or ()}
+    assert made == set(declared.segments)
+    placed = {s for group in declared.groups.values() for s in (*group.opens, *group.members)}
+    assert {segment.segment for segment in declared.segments.values()} <= placed
+
+
+def test_formats_are_found_by_name_and_by_content():
+    assert all(format_named(name) for name in FORMATS)
+    assert guess_format(b"\xef\xbb\xbfMSH|^~\\&|A") == "hl7v2"
+    assert guess_format(b"\x0bMSH|^~\\&|A") == "hl7v2"
+    assert guess_format(b"MSHAPED") is None
+    with pytest.raises(UsageError, match="no format"):
+        format_named("morse")
