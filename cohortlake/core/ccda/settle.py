@@ -1,0 +1,79 @@
+"""The end of a conversion: which of what was made is one resource, the ids, the references, the metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cohortlake.core.ccda.run import Made, Run, business_id, content, resource_id
+from cohortlake.core.ccda.times import moment
+
+# What two tellings of one fact may differ in.
+LOOSE = frozenset(("meta", "text"))
+
+
+def settle(run: Run) -> list[dict[str, Any]]:
+    """The document's resources, each once, references filled in."""
+    groups: dict[tuple[str, str], list[Made]] = {}
+    for made in run.made.values():
+        group = groups.setdefault((made.kind, made.key), [])
+        if any(_conflict(known.resource or {}, made.resource or {}) for known in group):
+            run.warn("two facts carry one id: they are kept apart by what they say", made.node)
+            groups.setdefault((made.kind, f"{made.key}\x1f{content(made.node)}"), []).append(made)
+        else:
+            group.append(made)
+    for (kind, key), group in groups.items():
+        reference = f"{kind}/{resource_id(kind, key)}"
+        for made in group:
+            for place in made.references:
+                place["reference"] = reference
+    meta = _meta(run)
+    resources = []
+    for (kind, key), group in groups.items():
+        if not group:
+            continue
+        resource: dict[str, Any] = {}
+        for made in group:
+            resource = _merged(resource, made.resource or {})
+        version = run.root.first("versionNumber") if kind == "Composition" else None
+        own = {**meta, "versionId": version.attributes["value"]} if version is not None and _is_id(version) else meta
+        resources.append({"resourceType": kind, "id": resource_id(kind, key), "meta": own, **resource})
+    return resources
+
+
+def _is_id(version: Any) -> bool:
+    return str(version.attributes.get("value", "")).isalnum()
+
+
+def _conflict(known: dict[str, Any], more: dict[str, Any]) -> bool:
+    """Whether two tellings contradict each other: a value, not a list, that differs."""
+    shared = (known.keys() & more.keys()) - LOOSE
+    return any(_differ(known[name], more[name]) for name in shared if not isinstance(known[name], list))
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Concepts that share a code are the same, whatever they are called."""
+    if isinstance(one, dict) and isinstance(other, dict) and "coding" in one and "coding" in other:
+        codes = [{(c.get("system"), c.get("code")) for c in concept["coding"]} for concept in (one, other)]
+        return not codes[0] & codes[1]
+    return bool(one != other)
+
+
+def _merged(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """One resource told twice: what was told first stands, lists are joined."""
+    result = dict(known)
+    for name, value in more.items():
+        if name not in result:
+            result[name] = value
+        elif isinstance(value, list):
+            result[name] = [*result[name], *(item for item in value if item not in result[name])]
+    return result
+
+
+def _meta(run: Run) -> dict[str, Any]:
+    """Of every resource: when the document was made, and which it is."""
+    time = run.root.first("effectiveTime")
+    made = moment(time, "instant", run) if time is not None else None
+    source = business_id(run.root) or content(run.root)
+    root, _, extension = source.partition("^")
+    uri = ("urn:uuid:" if "-" in root else "urn:oid:") + root + (f"#{extension}" if extension else "")
+    return {"lastUpdated": made, "source": uri} if made else {"source": uri}
