@@ -690,10 +690,32 @@ def test_a_message_without_a_map_is_quarantined(event, reason):
 def test_each_resource_says_who_sent_it_and_when():
     converted = convert("ADT^A01", PID, pv1({2: "I"}))
     for resource in converted.resources:
-        assert resource["meta"] == {
+        assert {name: text for name, text in resource["meta"].items() if name != "tag"} == {
             "lastUpdated": "2025-01-02T12:00:00+01:00",
             "source": "urn:cohortlake:hl7v2:facility:SITE:APP#M1",
         }
     [provenance] = made(converted, "Provenance")
     assert provenance["activity"]["coding"][0]["code"] == "A01"
     assert len(provenance["target"]) == 2
+
+
+def test_what_a_message_only_refers_to_is_tagged():
+    def passing(converted: Converted) -> set[str]:
+        return {r["resourceType"] for r in converted.resources if "tag" in r["meta"]}
+
+    visit = pv1({2: "I", 7: "9^Ray^Ann"})
+    assert passing(convert("ORU^R01", PID, visit, "OBR|1|P1|F1|x")) == {
+        "Patient", "Encounter", "Practitioner", "Organization"
+    }  # fmt: skip
+    assert passing(convert("ADT^A01", PID, visit)) == {"Practitioner", "Organization"}
+
+
+def test_the_event_may_stand_in_evn_alone():
+    [encounter] = made(convert("ADT", "EVN|A03|20250102", PID, pv1({2: "I"})), "Encounter")
+    assert encounter["status"] == "finished"
+
+
+def test_a_section_says_the_category_of_its_results():
+    segments = [PID, segment("OBR", {2: "P1", 4: "x", 24: "CH"}), "OBX|1|NM|a^^L||1"]
+    [observation] = made(convert("ORU^R01", *segments), "Observation")
+    assert observation["category"][0]["coding"][0]["code"] == "laboratory"

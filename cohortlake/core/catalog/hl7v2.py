@@ -66,10 +66,15 @@ class Trigger(Declaration):
 
 
 class MessageMap(Declaration):
-    """The segment maps that a message type makes, and its events."""
+    """The segment maps that a message type makes, and its events.
+
+    What it only `refers_to` (the patient and visit of a result) is made and tagged as told in passing, so that it need
+    not replace what a message on it says.
+    """
 
     name: str
     makes: list[str]
+    refers_to: list[str] = []
     set: dict[str, str] = {}
     triggers: dict[str, Trigger]
 
@@ -139,7 +144,11 @@ def _check(declared: Hl7v2) -> None:
         except KeyError as error:
             raise CatalogError(f"{folder}/datatypes/{name}.yaml:1: R4 has no type {datatype.fhir!r}") from error
     for name, message in declared.messages.items():
-        for made in [*message.makes, *(m for t in message.triggers.values() for m in t.makes or ())]:
+        for made in [
+            *message.makes,
+            *message.refers_to,
+            *(m for t in message.triggers.values() for m in t.makes or ()),
+        ]:
             if made not in declared.segments:
                 raise CatalogError(
                     f"{folder}/messages/{name}.yaml:1: there is no segments/{made}.yaml; there are {known}"

@@ -33,7 +33,7 @@ class Datatype:
             return []
         kind = self.declared.fhir
         name = resource_id(kind, parts)
-        scope.run.put({"resourceType": kind, "id": name, "meta": scope.run.meta, **values[0]})
+        scope.run.put({"resourceType": kind, "id": name, "meta": scope.run.passing, **values[0]})
         display = self.display(scope)[0] if self.display else []
         return [{"reference": f"{kind}/{name}", **({"display": display[0]} if display else {})}]
 

@@ -19,7 +19,7 @@ ROOT = "message"
 class Node:
     """A group of a message. `segments` are its own, by name; `stray` are those that no group takes (Z-segments).
 
-    `made` are the references to what its maps made, by the map's name.
+    `made` are the references to what its maps made, by the map's name; `below` has those of the groups in it too.
     """
 
     name: str
@@ -28,6 +28,13 @@ class Node:
     children: list[Node] = field(default_factory=list)
     stray: list[Segment] = field(default_factory=list)
     made: dict[str, list[str]] = field(default_factory=dict)
+    below: dict[str, list[str]] = field(default_factory=dict)
+
+    def make(self, name: str, reference: str) -> None:
+        """Note what a map made of this group."""
+        self.made.setdefault(name, []).append(reference)
+        for node in self.around():
+            node.below.setdefault(name, []).append(reference)
 
     def add(self, segment: Segment) -> Node:
         """Take a segment; the node itself."""

@@ -59,12 +59,14 @@ def primitive(text: Callable[[Value, Scope], str | None], kind: str) -> Callable
 
 def all_of(parts: list[Make]) -> Make:
     def make(scope: Scope) -> Found:
-        found, is_found = [], False
+        found: dict[str, Any] = {}
+        is_found = False
         for part in parts:
             values, counts = part(scope)
-            found += [value for value in values if value not in found]
+            for value in values:
+                found.setdefault(repr(value), value)
             is_found = is_found or counts
-        return found, is_found
+        return list(found.values()), is_found
 
     return make
 

@@ -15,7 +15,7 @@ from cohortlake.core.hl7v2.makers import Make
 from cohortlake.core.hl7v2.required import complete
 from cohortlake.core.hl7v2.run import Run, Scope, resource_id
 from cohortlake.core.hl7v2.templates import Compiler
-from cohortlake.core.readers.hl7v2 import Message, Segment
+from cohortlake.core.readers.hl7v2 import Message, Segment, leaf
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Mapper:
 
     def to_fhir(self, message: Message, options: Options) -> Converted:
         """The resources of a message, problems and counts of what is not mapped."""
-        code, event = message.text(9, 1), message.text(9, 2)
+        code, event = message.text(9, 1), message.text(9, 2) or _event(message)
         found = self.declared.messages.get(code)
         if found is None:
             return Converted(problems=[*message.problems, Problem("no map for this message type", f"MSH-9: {code}")])
@@ -94,7 +94,8 @@ class Mapper:
         maps = [self.maps[name] for name in makes]
         scopes = _identify(run, root, maps)
         for compiled, scope, reference in scopes:
-            _make(run, compiled, scope, reference)
+            meta = run.passing if compiled.declared.name in found.refers_to else run.meta
+            _make(run, compiled, scope, reference, meta)
         _count_unmapped(run, root, maps, scopes)
         if not run.resources:
             run.problems["", ""] = Problem("the message holds nothing that a map makes", f"MSH-9: {code}^{event}")
@@ -103,6 +104,11 @@ class Mapper:
         return Converted(
             list(run.resources.values()), [*message.problems, *run.problems.values()], run.unmapped, run.codes
         )
+
+
+def _event(message: Message) -> str:
+    """The event of EVN-1, for a sender whose MSH-9 has none."""
+    return next((leaf(segment.values(1)) for segment in message.segments if segment.name == "EVN"), "")
 
 
 def _variables(found: MessageMap, event: str) -> dict[str, str]:
@@ -145,15 +151,15 @@ def _identify(run: Run, root: Node, maps: list[CompiledMap]) -> list[Placed]:
                 if declared.is_repeatable and seen[reference] > 1:
                     parts = [*parts, f"repeat {seen[reference]}"]
                     reference = f"{declared.resource}/{resource_id(declared.resource, parts)}"
-                node.made.setdefault(declared.name, []).append(reference)
+                node.make(declared.name, reference)
                 placed.append((compiled, scope, reference))
     return placed
 
 
-def _make(run: Run, compiled: CompiledMap, scope: Scope, reference: str) -> None:
+def _make(run: Run, compiled: CompiledMap, scope: Scope, reference: str, meta: dict[str, Any]) -> None:
     kind, _, name = reference.partition("/")
     values, _ = compiled.template(scope)
-    resource = {"resourceType": kind, "id": name, "meta": run.meta, **(values[0] if values else {})}
+    resource = {"resourceType": kind, "id": name, "meta": meta, **(values[0] if values else {})}
     segment = scope.segment
     place = f"{segment.name}[{segment.number}]" if segment else ""
     for path in list(complete(resource, kind, kind)):

@@ -60,6 +60,11 @@ class Run:
         sent = convert(self.message.text(7), "instant", self.clock)
         return {"lastUpdated": sent, **made} if sent else made
 
+    @cached_property
+    def passing(self) -> dict[str, Any]:
+        """`meta` of what a message only refers to (the patient of a result, its doctor): not the whole of it."""
+        return {**self.meta, "tag": [{"system": URN, "code": "passing", "display": "Told in passing"}]}
+
     def warn(self, reason: str, place: str) -> None:
         self.problems.setdefault((reason, place), Problem(reason, place, "warning"))
 
@@ -110,4 +115,4 @@ class Scope:
         if group is None:
             return next((node.made[name] for node in self.node.around() if name in node.made), [])
         top = next((node for node in self.node.around() if node.name == group), None)
-        return [made for node in top.within() for made in node.made.get(name, ())] if top else []
+        return top.below.get(name, []) if top else []
