@@ -719,3 +719,14 @@ def test_a_section_says_the_category_of_its_results():
     segments = [PID, segment("OBR", {2: "P1", 4: "x", 24: "CH"}), "OBX|1|NM|a^^L||1"]
     [observation] = made(convert("ORU^R01", *segments), "Observation")
     assert observation["category"][0]["coding"][0]["code"] == "laboratory"
+
+
+def test_roles_and_participations_are_people_of_what_they_follow():
+    primary, nurse = "ROL|1|AD|PP^Primary care^HL70443|1^Prim^Ann", "ROL|2|AD|RN^Nurse^L|2^Nurse^Bo"
+    reader = "PRT||AD||RO^Result^L|3^Read^Cy"
+    visit, order = pv1({2: "I"}), ["OBR|1|P1|F1|x", "OBX|1|NM|a^^L||1", reader]
+    converted = convert("ORU^R01", PID, primary, nurse, visit, nurse, *order)
+    [patient], [encounter], [result] = (made(converted, kind) for kind in ("Patient", "Encounter", "Observation"))
+    assert values(patient, "generalPractitioner.display") == ["Ann Prim"]
+    assert values(encounter, "participant.individual.display") == ["Bo Nurse"]
+    assert values(result, "performer.display") == ["Cy Read"]
