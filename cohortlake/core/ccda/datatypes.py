@@ -1,6 +1,6 @@
 """CDA datatypes to those of FHIR R4, chosen by the FHIR type that an element has.
 
-Source: C-CDA on FHIR, "Mapping guidance"; CDA R2 datatypes. What says nothing (a nullFlavor and no content) becomes None.
+Source: C-CDA on FHIR, "Mapping guidance"; CDA R2 datatypes. What says nothing (nullFlavor, no content) becomes None.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def attachment(node: Node, run: Run) -> dict[str, Any] | None:
         else:
             return {"contentType": kind or "application/octet-stream", "data": data}
     part = run.narrative.get(link[1:], node) if link else node
-    div = xhtml(part) if part.name != "text" or any(isinstance(child, Node) for child in part.children) else None
+    div = xhtml(part) if any(isinstance(child, Node) for child in part.children) else None
     text = div if div else part.text().strip()
     if not text:
         return None

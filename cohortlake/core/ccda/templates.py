@@ -102,7 +102,9 @@ def _mapped(found: Value, name: str, kind: str, run: Run, is_lenient: bool = Fal
         return None
     made = {"system": target.system or codes.target, "code": target.code, "display": target.display}
     coding = {part: value for part, value in made.items() if value}
-    return {"coding": [coding]} if kind == "CodeableConcept" else coding if kind == "Coding" else target.code
+    if kind in ("CodeableConcept", "Coding"):
+        return {"coding": [coding]} if kind == "CodeableConcept" else coding
+    return value_of(target.code, kind, run)
 
 
 def _codes(node: Node) -> list[str]:
