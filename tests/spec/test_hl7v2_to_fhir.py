@@ -166,6 +166,8 @@ VISITS = [
     ("A08", {2: "P"}, {"status": "planned"}),
     ("A11", {2: "I"}, {"status": "cancelled"}),
     ("A12", {2: "I"}, {"status": "in-progress"}),
+    ("A21", {2: "I"}, {"status": "onleave"}),
+    ("A23", {2: "I"}, {"status": "entered-in-error"}),
     ("A01", {2: "R"}, {"class.system": "http://terminology.hl7.org/CodeSystem/v2-0004", "class.code": "R"}),
     ("A01", {}, {"class.code": "UNK"}),
     (
@@ -548,7 +550,7 @@ def test_sch_appointment(event, status):
     assert not differences(appointment, fragment)
 
 
-@pytest.mark.parametrize("event", ["A34", "A40"])
+@pytest.mark.parametrize("event", ["A18", "A30", "A34", "A36", "A39", "A40", "A47"])
 def test_a_merge_ends_one_record_and_links_both(event):
     converted = convert(f"ADT^{event}", PID, "MRG|66^^^SITE^MR")
     kept, ended = made(converted, "Patient")

@@ -33,6 +33,7 @@ FRAMINGS = {
     "MLLP": f"\x0b{ONE}\x1c\r\x0b{TWO}\x1c\r",
     "MLLP, no CR after the frame": f"\x0b{ONE}\x1c\x0b{TWO}\x1c",
     "MLLP, a line break in the frame first": f"\x0b\r\n{ONE}\x1c\r\x0b\r\n{TWO}\x1c\r",
+    "indented": (ONE + TWO).replace("\r", "\r  "),
     "no line end at the end": (ONE + TWO).rstrip("\r"),
     "blanks at the end": ONE + TWO + "  \r\n\r\n",
 }

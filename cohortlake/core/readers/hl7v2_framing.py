@@ -17,7 +17,7 @@ BOM = b"\xef\xbb\xbf"
 START, END = 0x0B, 0x1C
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # A cut: where a frame begins, or a line that heads a message or heads or ends a batch.
-CUT = re.compile(rb"\x0b\s*(?:MSH)?|(?:\A|(?<=[\r\n\x1c]))(?:MSH|FHS|BHS|BTS|FTS)(?![A-Za-z0-9])")
+CUT = re.compile(rb"\x0b\s*(?:MSH)?|(?:\A|(?<=[\r\n\x1c]))[ \t]*(?:MSH|FHS|BHS|BTS|FTS)(?![A-Za-z0-9])")
 BLANK_LINE = re.compile(rb"(?:\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)\s*(?=(?:PID|EVN|SCH)[^A-Za-z0-9])")
 SPACE = b" \t\r\n"
 
