@@ -28,6 +28,7 @@ ONE, TWO, THREE = (Literal(number, "integer") for number in (1, 2, 3))
         ("%bp_code", Variable("bp_code")),
         ("%`rowIndex`", Variable("rowIndex")),
         ("'it\\'s \\u0041\\n'", Literal("it's A\n", "string")),
+        ("'\\ud83e\\uddec'", Literal("\U0001f9ec", "string")),
         ("true", Literal(True, "boolean")),
         ("1.50", Literal(Decimal("1.50"), "decimal")),
         ("@2020-01", Literal("2020-01", "date")),
@@ -64,6 +65,7 @@ def test_a_path_is_parsed(path: str, tree: Any) -> None:
         ("name.where(use", "path (name.where(use): found the end at character 15; allowed: ')'"),
         ("a = @2020-02-30", "path (a = @2020-02-30): found @2020-02-30 at character 5; allowed: a date or time that"),
         ("@T25", "path (@T25): found @T25 at character 1; allowed: a date or time that exists"),
+        ("'\\ud83e'", "path ('\\ud83e'): found '\\ud83e' at character 1; allowed: escapes of whole characters"),
         ("3000000000", "path (3000000000): found 3000000000 at character 1; allowed: an integer up to 2147483647"),
         ("a ? b", "path (a ? b): found '?' at character 3; allowed: a path, a literal, an operator or a function"),
         ("a | b", "path (a | b): found the operator '|' at character 3; allowed: one of implies or"),
@@ -116,6 +118,11 @@ def test_a_wrong_path_is_said_with_what_is_allowed(path: str, found: str, allowe
     with pytest.raises(ViewError) as caught:
         compile_view(patient_view(column(path)))
     assert str(caught.value).startswith(f"{PATH} ({path}): found {found}; allowed: {allowed}")
+
+
+def test_a_type_that_several_of_a_choice_specialise_is_not_guessed() -> None:
+    with pytest.raises(ViewError, match=r"found ofType\(Quantity\); allowed: .*Age.*Duration"):
+        compile_view({"resource": "ActivityDefinition", "select": [column("timing.ofType(Quantity).value")]})
 
 
 UNION = {"unionAll": [column("id"), column("active")]}

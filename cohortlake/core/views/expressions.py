@@ -208,9 +208,10 @@ class Compiler:
             return plan.OfType(name, source.is_list, source)
         options = source.members if isinstance(source, plan.Choice) else (source,)
         exact = [option for option in options if option.type == name]
-        for option in exact or [option for option in options if BASE_TYPES.get(option.type) == name]:
-            return option
-        raise self._wrong(f"ofType({name})", ", ".join(option.type for option in options))
+        found = exact or [option for option in options if BASE_TYPES.get(option.type) == name]
+        if len(found) != 1:
+            raise self._wrong(f"ofType({name})", ", ".join(option.type for option in options))
+        return found[0]
 
     def _extensions(self, source: Expression) -> Expression:
         """The extensions of each item; a primitive's stand in its JSON sibling, `_birthDate`."""

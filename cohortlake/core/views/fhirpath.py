@@ -212,7 +212,7 @@ class _Parser:
             case "name":
                 return Literal(token.text == "true", "boolean")
             case "string":
-                return Literal(_unescaped(token.text[1:-1]), "string")
+                return Literal(self._text(token), "string")
             case "number" if "." in token.text:
                 return Literal(Decimal(token.text), "decimal")
             case "number" if int(token.text) <= GREATEST_INTEGER:
@@ -230,6 +230,13 @@ class _Parser:
             case "this":
                 return This()
         raise self._wrong(token.text, token.position, "a path, a literal or a function")
+
+    def _text(self, token: Token) -> str:
+        """A string's characters: one beyond U+FFFF is escaped as two, as in JSON, of which one alone is none."""
+        try:
+            return _unescaped(token.text[1:-1]).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise self._wrong(token.text, token.position, "escapes of whole characters") from None
 
     def _step(self, source: Syntax | None) -> Syntax:
         name = _identifier(self._advance().text)
