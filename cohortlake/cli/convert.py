@@ -32,7 +32,7 @@ from cohortlake.core.readers.framing import UnreadableFileError, open_stream
 
 # The formats that exist, by name.
 FormatName = StrEnum("FormatName", {name: name for name in FORMATS})  # type: ignore[misc]
-# Rows of a list of the summary.
+# Rows of a list of the summary; of resource types all are shown.
 SHOWN = 15
 
 
@@ -179,8 +179,8 @@ def _summary(tally: Tally, output: Path) -> None:
     made = sum(tally.resources.values())
     out.print(f"{tally.files:,} files, {tally.records:,} records{held}: {made:,} resources in {output}")
     codes = Counter({f"{table}: {code}": count for (table, code), count in tally.codes.items()})
+    _list("resources", tally.resources, len(tally.resources))
     for title, counts in (
-        ("resources", tally.resources),
         ("quarantined, by reason", tally.errors),
         ("warnings", tally.warnings),
         ("not mapped, by name", tally.unmapped),
@@ -189,14 +189,14 @@ def _summary(tally: Tally, output: Path) -> None:
         _list(title, counts)
 
 
-def _list(title: str, counts: Counter[str]) -> None:
+def _list(title: str, counts: Counter[str], shown: int = SHOWN) -> None:
     if not counts:
         return
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 1))
     table.add_column(justify="right")
     table.add_column()
-    for name, count in counts.most_common(SHOWN):
+    for name, count in counts.most_common(shown):
         table.add_row(f"{count:,}", name)
-    if len(counts) > SHOWN:
-        table.add_row("", f"and {len(counts) - SHOWN:,} more")
+    if len(counts) > shown:
+        table.add_row("", f"and {len(counts) - shown:,} more")
     out.print(table)
