@@ -45,6 +45,8 @@ def found(text: str) -> list[str]:
         ("entryRelationship[@typeCode='MFST']/observation/code/@code", ["b", "c"]),
         ("entryRelationship[2]/observation/code/@code", ["b"]),
         ("entryRelationship[9]/observation", []),
+        ("entryRelationship/observation[1]/code/@code", ["a", "b", "c"]),
+        ("(entryRelationship/observation)[1]", ["observation"]),
         ("entryRelationship[@typeCode='MFST'][1]/observation/code/@code", ["b"]),
         ("entryRelationship/observation[code/@code='a|c']/code/@code", ["a", "c"]),
         ("entryRelationship/observation[text]/text/text()", ["say"]),

@@ -24,7 +24,8 @@ class ElementMap(Declaration):
     Every statement with one of `templates`, and every element named `of`, makes one where the predicate `when` holds;
     a map with neither is made only where another refers to it. `needs` is what an element must have to be known by:
     without it there is no resource. `key` replaces the element's id as the resource's identity. `is_leftover` maps take
-    what no other resource read. `include` names groups of shared elements that the map's own add to or replace.
+    what no other resource read. `include` names groups of shared elements that the map's own add to, replace or (null)
+    leave out.
     """
 
     name: str

@@ -56,12 +56,14 @@ class Mapper:
         elements: dict[str, Any] = {}
         for group in declared.include:
             elements |= self.declared.shared.elements[group]
+        elements |= declared.elements
+        elements = {name: template for name, template in elements.items() if template is not None}
         return CompiledMap(
             declared,
             compiler.test(declared.when, ("when",)) if declared.when else None,
             compiler.test(declared.needs, ("needs",)) if declared.needs else None,
             compiler.path(declared.key, ("key",)) if declared.key else None,
-            compiler.object({**elements, **declared.elements}, declared.resource, ("elements",)),
+            compiler.object(elements, declared.resource, ("elements",)),
         )
 
     def to_fhir(self, root: Node, options: Options) -> Converted:

@@ -3,13 +3,14 @@
 `/a/b` starts at the document, `a/b` at the element, `..` goes up, `ancestor::section` to the nearest around; `@x` and
 `text()` end a path. Predicates: `[@x='1|2']` (one of these), `[a/b]` (there is one), `[not(a)]`, `[1]`, `[same(a/@x)]`
 (the same text there as at the element that the resource is made of), `[free()]` (no resource took it yet); `or` joins.
+`(a/b)[1]` is the first of all that a path leads to.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cohortlake.core.readers.ccda import Node
 
@@ -39,9 +40,13 @@ class Path:
     text: str
     is_absolute: bool
     steps: tuple[tuple[str, tuple[Test, ...]], ...]
+    is_first: bool = False
 
-    def select(self, node: Node, reading: Reading) -> list[Found]:
-        """What the path leads to, in the document's order; statements on the way count as read."""
+    def select(self, node: Node, reading: Reading, *, is_made: bool = False) -> list[Found]:
+        """What the path leads to, in the document's order.
+
+        Statements on the way count as read, and so does what is found unless a resource is made of it (`is_made`).
+        """
         if self.is_absolute:
             while node.parent is not None:
                 node = node.parent
@@ -50,15 +55,16 @@ class Path:
             found = [to for at in found if isinstance(at, Node) for to in _step(at, name, tests, reading)]
             if not found:
                 break
+        found = found[:1] if self.is_first else found
         for to in found:
             if isinstance(to, Node):
-                _take(to, reading)
+                _take(to.parent if is_made else to, reading)
         return found
 
 
-def _take(node: Node, reading: Reading) -> None:
+def _take(node: Node | None, reading: Reading) -> None:
     """Count as read the statements between an element and the one that the resource is made of."""
-    at: Node | None = node
+    at = node
     while at is not None and at is not reading.entry and at.name != "section":
         if at.name in STATEMENTS:
             reading.taken.add(at)
@@ -128,6 +134,12 @@ class _Parser:
 
     def path(self) -> Path:
         start = self.at
+        if self.peek() == "(":
+            self.expect("(")
+            inner = self.path()
+            for token in (")", "[", "1", "]"):
+                self.expect(token)
+            return replace(inner, is_first=True)
         is_absolute = self.peek() == "/"
         if is_absolute:
             self.next()

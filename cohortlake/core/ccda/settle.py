@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from cohortlake.core.ccda.run import Made, Run, business_id, content, resource_id
 from cohortlake.core.ccda.times import moment
+from cohortlake.core.fhir.definitions import elements
 
 # What two tellings of one fact may differ in.
 LOOSE = frozenset(("meta", "text"))
@@ -16,7 +18,7 @@ def settle(run: Run) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[Made]] = {}
     for made in run.made.values():
         group = groups.setdefault((made.kind, made.key), [])
-        if any(_conflict(known.resource or {}, made.resource or {}) for known in group):
+        if any(_conflict(known.resource or {}, made.resource or {}, made.kind) for known in group):
             run.warn("two facts carry one id: they are kept apart by what they say", made.node)
             groups.setdefault((made.kind, f"{made.key}\x1f{content(made.node)}"), []).append(made)
         else:
@@ -33,7 +35,7 @@ def settle(run: Run) -> list[dict[str, Any]]:
             continue
         resource: dict[str, Any] = {}
         for made in group:
-            resource = _merged(resource, made.resource or {})
+            resource = _merged(resource, dict(made.resource or {}), kind)
         version = run.root.first("versionNumber") if kind == "Composition" else None
         own = {**meta, "versionId": version.attributes["value"]} if version is not None and _is_id(version) else meta
         resources.append({"resourceType": kind, "id": resource_id(kind, key), "meta": own, **resource})
@@ -44,9 +46,12 @@ def _is_id(version: Any) -> bool:
     return str(version.attributes.get("value", "")).isalnum()
 
 
-def _conflict(known: dict[str, Any], more: dict[str, Any]) -> bool:
+def _conflict(known: dict[str, Any], more: dict[str, Any], kind: str) -> bool:
     """Whether two tellings contradict each other: a value, not a list, that differs."""
     shared = (known.keys() & more.keys()) - LOOSE
+    for one, other in _choices(known, more, kind):
+        if _amount(known[one]) is None or _amount(known[one]) != _amount(more[other]):
+            return True
     return any(_differ(known[name], more[name]) for name in shared if not isinstance(known[name], list))
 
 
@@ -58,9 +63,29 @@ def _differ(one: Any, other: Any) -> bool:
     return bool(one != other)
 
 
-def _merged(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """One resource told twice: what was told first stands, lists are joined."""
+def _choices(known: dict[str, Any], more: dict[str, Any], kind: str) -> list[tuple[str, str]]:
+    """The elements of one choice that two tellings give in two types (`valueInteger`, `valueQuantity`)."""
+    choices = {name: element.choice for name, element in elements(kind).items() if element.choice}
+    return [
+        (one, other)
+        for one in known
+        for other in more
+        if one != other and one in choices and choices[one] == choices.get(other)
+    ]
+
+
+def _amount(value: Any) -> Any:
+    """The number that an integer or a quantity says."""
+    number = value.get("value") if isinstance(value, dict) else value
+    return number if isinstance(number, int | Decimal) else None
+
+
+def _merged(known: dict[str, Any], more: dict[str, Any], kind: str) -> dict[str, Any]:
+    """One resource told twice: what was told first stands, lists are joined; a quantity says more than its number."""
     result = dict(known)
+    for one, other in _choices(known, more, kind):
+        poorer = one if isinstance(more[other], dict) else other
+        (result if poorer == one else more).pop(poorer)
     for name, value in more.items():
         if name not in result:
             result[name] = value

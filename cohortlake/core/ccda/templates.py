@@ -68,7 +68,7 @@ class Alternative:
             return []
         if self.path is None:
             return [self.constant or ""]
-        return self.path.select(scope.node, scope.reading)
+        return self.path.select(scope.node, scope.reading, is_made=bool(self.target))
 
     def values(self, scope: Scope, kind: str) -> Iterator[Any]:
         """The values of a FHIR type that this way leads to."""

@@ -72,7 +72,7 @@ def looks_like(head: bytes) -> bool:
     if head.startswith(ZIP):
         return b".xml" in head[30:300].lower() or b".ccda" in head[30:300].lower()
     text = head.replace(b"\0", b"").removeprefix(BOM).lstrip(b"\xff\xfe \t\r\n")
-    return text.startswith(b"<") and b"http://hl7.org/fhir" not in text
+    return text.startswith(b"<") and b'xmlns="http://hl7.org/fhir"' not in text
 
 
 def records(data: bytes) -> Iterator[Record]:
