@@ -99,6 +99,7 @@ PATH = "select[0].column[0].path"
         ("deceased.ofType(Quantity)", "ofType(Quantity)", "boolean, dateTime"),
         ("name.where(family)", "a condition of type string", "a boolean, as a comparison or exists() gives"),
         ("name = 'x'", "HumanName = string", "two primitives of one kind"),
+        ("active < true", "boolean < boolean", "two numbers, strings, dates or times"),
         ("birthDate < '2000'", "date < string", "two primitives of one kind (a date is written @2020-01-31)"),
         ("gender + 1", "an operand of + of type integer", "a string"),
         ("active * 2", "an operand of * of type boolean", "a number"),

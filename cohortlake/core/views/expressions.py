@@ -244,6 +244,8 @@ class Compiler:
                 return equality if operator == "=" else plan.Not("boolean", False, equality)
             case "<" | "<=" | ">" | ">=":
                 self._check_comparable(operator, left, right)
+                if kind(left.type) is Kind.BOOLEAN:
+                    raise self._wrong(f"{left.type} {operator} {right.type}", "two numbers, strings, dates or times")
                 return plan.Comparison("boolean", False, operator, self.single(left), self.single(right))
             case "+" | "&" if operator == "&" or kind(left.type) is Kind.STRING:
                 texts = self._text(left, role), self._text(right, role)
