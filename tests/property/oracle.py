@@ -15,7 +15,8 @@ from typing import Any
 from fhirpathpy.engine.nodes import ResourceNode
 from fhirpathpy.engine.util import get_data
 
-from tests.property.oracle_fhirpath import R4, check, evaluate
+from tests.property.oracle_fhirpath import check, evaluate
+from tests.property.oracle_items import R4
 from tests.property.oracle_values import RefusedError
 
 Json = Mapping[str, Any]
@@ -186,7 +187,7 @@ def _value(column: Json, focus: ResourceNode, variables: Variables) -> Any:
 
 
 def _check_type(column: Json, item: Any) -> None:
-    """ "Implementations should report an error if the returned type does not match the type set here, or if a
+    """As "implementations should report an error if the returned type does not match the type set here, or if a
     non-primitive type is returned but this field is unset"."""
     if isinstance(get_data(item), Mapping) and column.get("type", "").removeprefix(TYPE_PREFIX) != item.path:
         raise RefusedError(f"{column['name']}: a column of type {item.path} must say so")

@@ -64,7 +64,7 @@ def literal_reference(text: str | None) -> tuple[str, str] | None:
 
 
 def are_equal(left: list[Typed], right: list[Typed]) -> bool | None:
-    """ "Each item must be equal. Comparison is order dependent"; None where that cannot be known."""
+    """By "each item must be equal. Comparison is order dependent"; None where that cannot be known."""
     if len(left) != len(right):
         return False
     results = [_item_equal(*pair) for pair in zip(left, right, strict=True)]
@@ -72,23 +72,46 @@ def are_equal(left: list[Typed], right: list[Typed]) -> bool | None:
 
 
 def _item_equal(left: Typed, right: Typed) -> bool | None:
-    if left.type in TEMPORAL:
+    if left.type in TEMPORAL and right.type in TEMPORAL:
         return _by_precision(left, right, operator.eq, decided=False)
     return bool(left.value == right.value)
 
 
 def compare(symbol: str, left: Typed, right: Typed) -> bool | None:
+    """Of "strings, integers, decimals, quantities, dates, datetimes and times"; "the evaluator will throw an error if
+    the types differ"."""
     ordering = ORDERINGS[symbol]
-    if left.type in TEMPORAL:
+    if left.type in TEMPORAL and right.type in TEMPORAL:
         return _by_precision(left, right, ordering)
+    if _is_number(left.value) and _is_number(right.value):
+        return ordering(left.value, right.value)
+    if not (_is_text(left) and _is_text(right)):
+        raise RefusedError(f"{left} {symbol} {right}")
     return ordering(left.value, right.value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+
+
+def _is_text(item: Typed) -> bool:
+    """FHIR's dates are no strings, though JSON writes them as such."""
+    return isinstance(item.value, str) and item.type not in TEMPORAL
+
+
+def texts(items: Iterable[Typed]) -> list[str]:
+    """The strings, which they all must be."""
+    found = list(items)
+    if not all(map(_is_text, found)):
+        raise RefusedError("something else than strings")
+    return [str(item.value) for item in found]
 
 
 def _by_precision(
     left: Typed, right: Typed, ordering: Callable[[Any, Any], bool], *, decided: bool | None = None
 ) -> bool | None:
-    """ "Considering each precision in order ... If one input has a value for the precision and the other does not, the
-    comparison stops and the result is empty"."""
+    """By "considering each precision in order ... If one input has a value for the precision and the other does not,
+    the comparison stops and the result is empty"."""
     one, other = _precisions(left), _precisions(right)
     for first, second in zip(one, other, strict=False):
         if first != second:
@@ -120,10 +143,13 @@ def _without_zone(clock: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else (clock, "")
 
 
-def calculate(symbol: str, left: Any, right: Any) -> Any:
+def calculate(symbol: str, one: Typed, other: Typed) -> Any:
     """Two numbers (or for +, strings) computed; None where the result is undefined or "overflow"s."""
-    if isinstance(left, str):
+    left, right = one.value, other.value
+    if symbol == "+" and _is_text(one) and _is_text(other):
         return left + right
+    if not (_is_number(left) and _is_number(right)):
+        raise RefusedError(f"{left!r} {symbol} {right!r}")
     if right == 0 and symbol in ("/", "div", "mod"):
         return None
     with localcontext(prec=60):
@@ -142,7 +168,7 @@ def calculate(symbol: str, left: Any, right: Any) -> Any:
 
 
 def boundary(item: Typed, is_high: bool, precision: int | None) -> Any:
-    """ "The least possible value of the input" (or the greatest) "to the specified precision", which counts a decimal's
+    """The "least possible value of the input" (or the greatest) "to the specified precision", which counts a decimal's
     places, and the digits of a date or time; else at the type's greatest precision."""
     if item.type == "decimal" or isinstance(item.value, Decimal):
         value = Decimal(item.value)
