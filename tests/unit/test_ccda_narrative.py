@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from cohortlake.core.ccda.narrative import by_id, plain, xhtml
-from cohortlake.core.readers.ccda import Node, parse
+from cohortlake.core.readers.ccda import MAX_DEPTH, Node, parse
 from tests.ccda_documents import document
 
 
@@ -49,3 +49,10 @@ def test_words_of_blocks_are_told_apart():
 def test_of_two_parts_with_one_id_the_first_is_meant():
     root = parse(document(text='<content ID="x">a</content><content ID="x">b</content>'))
     assert plain(by_id(root)["x"]) == "a"
+
+
+def test_a_text_as_deep_as_a_document_may_be_is_converted():
+    deep = MAX_DEPTH - 10
+    inner = f"{'<content>' * deep}a{'</content>' * deep}"
+    assert plain(text(inner)) == "a"
+    assert (xhtml(text(inner)) or "").count("<span>") == deep

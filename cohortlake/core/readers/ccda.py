@@ -17,7 +17,7 @@ CDA, SDTC = "urn:hl7-org:v3", "urn:hl7-org:sdtc"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 # Real documents stay below 20 MB and 40 levels; a tree takes about ten times the bytes.
 MAX_BYTES = 64 * 1024 * 1024
-MAX_DEPTH = 200
+MAX_DEPTH = 100
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
