@@ -7,16 +7,18 @@ import statistics
 from pathlib import Path
 
 from benchmarks.contenders import cohortlake
-from benchmarks.harness import Measured
-from benchmarks.hospital import multiply
-from benchmarks.ingest import warmed
+from benchmarks.harness import Contender, Measured
+from benchmarks.hospital import SILO, multiply, resource_types
+from benchmarks.merge import deliver_changes
 from benchmarks.results import machine, median_peak, spread, table, walls
 from benchmarks.settings import Settings
+from benchmarks.views import VIEWS, run
 
 TITLE = "1, 2, 4 and 8 times the data at 2 GB for the JVM"
 MEMORY = {"COHORTLAKE_DRIVER_MEMORY": "2g"}
 FACTORS = (1, 2, 4, 8)
-HEAD = ("times", "MB of NDJSON", "seconds", "MB/s", "peak memory, MB", "seconds a MB, of the first")
+WORK = ("ingest", "five views", "1 % changed")
+HEAD = ("times", "MB of NDJSON", *(f"{work}, s" for work in WORK), "peak memory, MB", "ingest, s a MB, of the first")
 
 
 def measure(asked: Settings, folder: Path) -> str:
@@ -27,24 +29,48 @@ def measure(asked: Settings, folder: Path) -> str:
     rows, first = [], 0.0
     for factor in FACTORS:
         data = folder / f"data{factor}"
-        _, size = multiply(data, unit * factor)
-        found: list[Measured] = []
+        copies, size = multiply(data, unit * factor)
+        found: dict[str, list[Measured]] = {work: [] for work in WORK}
         with cohortlake(folder, MEMORY) as ours:
-            warmed(ours, small, folder)
-            for _ in range(rounds):
-                found.append(ours.ask("ingest", data=data, target=folder / "lake"))
-                shutil.rmtree(folder / "lake")
+            work(ours, small, 1, folder, 0)
+            for number in range(rounds):
+                for name, taken in work(ours, data, copies, folder, number).items():
+                    found[name].append(taken)
         shutil.rmtree(data)
-        wall = statistics.median(walls(found))
+        wall = statistics.median(walls(found["ingest"]))
         first = first or wall / size
-        row = [str(factor), f"{size:,.0f}", spread(walls(found)), f"{size / wall:.0f}"]
-        rows.append([*row, f"{median_peak(found):,.0f}", f"{wall / size / first:.2f}"])
+        peak = max(median_peak(of_work) for of_work in found.values())
+        seconds = [spread(walls(of_work)) for of_work in found.values()]
+        rows.append([str(factor), f"{size:,.0f}", *seconds, f"{peak:,.0f}", f"{wall / size / first:.2f}"])
     return "\n".join(
         [
-            f"Land, standardise and publish into a fresh lake, {rounds} rounds each, a process each. {machine()}.",
+            f"Ingest into a fresh lake ({len(resource_types())} resource types), the five views over it, and 1 % of "
+            f"its observations in a new version; {rounds} rounds each, a process for each size. {machine()}.",
             "",
             table(HEAD, rows),
             "",
             "* Peak memory is that of the JVM and of the executors' Python workers together.",
         ]
     )
+
+
+def work(ours: Contender, data: Path, copies: int, folder: Path, number: int) -> dict[str, Measured]:
+    """One round: what each piece of the work took."""
+    lake = folder / "lake"
+    ingest = ours.ask("ingest", data=data, target=lake)
+    views = five_views(ours, lake, folder / "rows")
+    deliver_changes(data, copies, number)
+    changed = ours.ask("ingest", data=data, target=lake)
+    shutil.rmtree(lake)
+    for path in (data / SILO).glob("*.change*.ndjson"):
+        path.unlink()
+    return dict(zip(WORK, (ingest, views, changed), strict=True))
+
+
+def five_views(ours: Contender, lake: Path, target: Path) -> Measured:
+    """All views, one after the other: their seconds in sum, and the highest peak."""
+    found = []
+    for view in VIEWS:
+        found.append(run(ours, lake, view, target))
+        shutil.rmtree(target)
+    return Measured(sum(walls(found)), sum(m.cpu for m in found), max(m.peak for m in found))
