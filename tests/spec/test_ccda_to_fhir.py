@@ -398,7 +398,10 @@ def test_composition_and_metadata():
     [section] = composition["section"]
     assert section["text"]["div"] == '<div xmlns="http://www.w3.org/1999/xhtml"><p id="a">Pain</p></div>'
     assert section["entry"] == [{"reference": f"Condition/{condition['id']}"}]
-    assert condition["meta"] == {"lastUpdated": "2024-01-02T03:04:05+01:00", "source": "urn:oid:1.2.3#D1"}
+    assert condition["meta"] == {
+        "lastUpdated": "2024-01-02T03:04:05+01:00",
+        "source": "urn:cohortlake:ccda:document:1.2.3#D1",
+    }
 
 
 def test_a_section_of_text_alone_is_a_note_and_one_without_information_is_not():
@@ -490,3 +493,8 @@ def test_a_number_and_a_quantity_of_it_are_one_value(is_reversed):
     assert "valueInteger" not in found
     other = [result('<value xsi:type="INT" value="3"/>'), result('<value xsi:type="ST">three</value>')]
     assert len(resources(document("</entry><entry>".join(other)), "Observation")) == 2
+
+
+def test_a_section_that_is_only_a_heading_is_shown_as_that():
+    [section] = one(document(), "Composition")["section"]
+    assert section["text"]["div"] == '<div xmlns="http://www.w3.org/1999/xhtml">Section</div>'

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from cohortlake.core.ccda.codes import concept
 from cohortlake.core.ccda.datatypes import narrative
-from cohortlake.core.ccda.narrative import plain
+from cohortlake.core.ccda.narrative import XHTML, plain
 from cohortlake.core.ccda.run import Made, Run
 from cohortlake.core.readers.ccda import Node
 
@@ -51,6 +52,10 @@ def _section(node: Node, by_section: dict[Node, list[Made]], run: Run) -> dict[s
         "section": _sections(node, by_section, run),
     }
     made = {name: value for name, value in made.items() if value}
+    if not made.keys() & {"text", "entry", "section"}:
+        # R4 wants one of them (cmp-1): a section that has only a heading is shown as that.
+        shown = made.get("title") or made.get("code", {}).get("text") or "(empty)"
+        made["text"] = {"status": "generated", "div": f'<div xmlns="{XHTML}">{escape(shown)}</div>'}
     if "nullFlavor" in node.attributes and not made.keys() & {"entry", "section"}:
         made["emptyReason"] = EMPTY
     return made

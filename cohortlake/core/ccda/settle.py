@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
-from cohortlake.core.ccda.run import Made, Run, business_id, content, resource_id
+from cohortlake.core.ccda.run import URN, Made, Run, business_id, content, resource_id
 from cohortlake.core.ccda.times import moment
 from cohortlake.core.fhir.definitions import elements
 
@@ -101,5 +101,5 @@ def _meta(run: Run) -> dict[str, Any]:
     made = moment(time, "instant", run) if time is not None else None
     source = business_id(run.root) or content(run.root)
     root, _, extension = source.partition("^")
-    uri = ("urn:uuid:" if "-" in root else "urn:oid:") + quote(root) + (f"#{quote(extension)}" if extension else "")
+    uri = f"{URN}:document:{quote(root)}" + (f"#{quote(extension)}" if extension else "")
     return {"lastUpdated": made, "source": uri} if made else {"source": uri}
