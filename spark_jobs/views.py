@@ -176,6 +176,8 @@ def _value(column: plan.Column, scope: Scope) -> Collection:
 def _null(column: plan.Column) -> Sql:
     """The column where an iteration has no items: null, save for %rowIndex, which the specification sets to 0."""
     value = F.lit(0 if isinstance(column.value, plan.RowIndex) else None)
+    if isinstance(column.value, plan.RowIndex) and column.is_collection:
+        value = F.array(value)
     if column.sql_type is None:
         return value
     name = spark_type(column.sql_type)

@@ -141,7 +141,12 @@ def _process(select: Json, node: ResourceNode, variables: Variables) -> Iterator
         yield from _process_focus(select, focus, {**variables, "rowIndex": [index]})
     if not foci and "forEachOrNull" in select:
         # Bound to 0 are the columns whose path is %rowIndex; every other one is null, whatever it computes.
-        yield {column["name"]: 0 if column["path"] == "%rowIndex" else None for column in _columns(select, [])}
+        yield {column["name"]: _unbound(column) for column in _columns(select, [])}
+
+
+def _unbound(column: Json) -> Any:
+    value = 0 if column["path"] == "%rowIndex" else None
+    return [value] if value is not None and column.get("collection") else value
 
 
 def _foci(select: Json, node: ResourceNode, variables: Variables) -> list[ResourceNode]:

@@ -153,12 +153,15 @@ def test_an_item_without_nested_items_loses_no_rows_of_its_siblings(patients: Da
 
 def test_for_each_or_null_gives_a_row_of_nulls_with_index_0(patients: DataFrame) -> None:
     nested = {"forEachOrNull": "contact", **columns(c="%rowIndex", k="'k'")}
-    nested["select"] = [{"forEachOrNull": "telecom", **columns(v="value", t="%rowIndex")}]
+    many = {"name": "m", "path": "%rowIndex", "collection": True}
+    nested["select"] = [
+        {"forEachOrNull": "telecom", "column": [*columns(v="value", t="%rowIndex")["column"], many]},
+    ]
     assert rows(view_frame(patients, view(columns(id="id"), nested))) == [
-        ("ann", 0, "k", None, 0),
-        ("ann", 1, "k", "1", 0),
-        ("ann", 1, "k", "2", 1),
-        ("bob", 0, None, None, 0),
+        ("ann", 0, "k", None, 0, [0]),
+        ("ann", 1, "k", "1", 0, [0]),
+        ("ann", 1, "k", "2", 1, [1]),
+        ("bob", 0, None, None, 0, [0]),
     ]
 
 
