@@ -21,7 +21,7 @@ from hypothesis.strategies import DrawFn
 
 from cohortlake.core.fhir.definitions import Element, elements, primitive_types
 from tests.property.resources import VALUES
-from tests.property.vocabulary import Vocabulary
+from tests.property.vocabulary import BASES, Vocabulary
 
 KINDS = {
     "boolean": "boolean",
@@ -33,14 +33,6 @@ KINDS = {
     "dateTime": "date",
     "instant": "date",
     "time": "time",
-}
-# The types that specialise another, which ofType() takes as well. Where a choice has both, FHIRPath takes the values of
-# both, the compiler those of the exact type: that is documented, and so left out here.
-BASES = {
-    **dict.fromkeys(("code", "id", "markdown"), "string"),
-    **dict.fromkeys(("canonical", "oid", "url", "uuid"), "uri"),
-    **dict.fromkeys(("positiveInt", "unsignedInt"), "integer"),
-    **dict.fromkeys(("Age", "Count", "Distance", "Duration"), "Quantity"),
 }
 PRECISIONS = {
     "decimal": range(9),
