@@ -478,6 +478,7 @@ def test_what_r4_requires_and_the_document_lacks_is_marked_and_told():
     payload = document(entry)
     assert one(payload, "Encounter")["class"]["extension"][0]["valueCode"] == "unknown"
     masked = f'<substanceAdministration>{template("52")}<id root="5.1"/><effectiveTime nullFlavor="MSK"/><consumable><manufacturedProduct><manufacturedMaterial><code nullFlavor="MSK"/></manufacturedMaterial></manufacturedProduct></consumable></substanceAdministration>'
+    assert one(document(masked), "Immunization")["_occurrenceDateTime"]["extension"][0]["valueCode"] == "unknown"
     assert one(document(masked), "Immunization")["vaccineCode"]["extension"][0]["valueCode"] == "masked"
     assert [(p.reason, p.place) for p in converted(payload).problems] == [
         ("required by R4 and not said: marked as absent", "Encounter.class")
