@@ -89,7 +89,7 @@ def _across_sql(tree: Node, check: Check) -> str:
     return f"CASE WHEN {present_sql(tree, check.element)} THEN NOT {failed} END"
 
 
-def _breaks_sql(value: str, rule: OneOf | Matches | WellFormed) -> str:
+def breaks_sql(value: str, rule: OneOf | Matches | WellFormed) -> str:
     """Whether a value breaks a rule; null does not."""
     if isinstance(rule, OneOf):
         return f"{value} NOT IN ({', '.join(literal(code) for code in rule.codes)})"
@@ -102,7 +102,7 @@ def _breaks_sql(value: str, rule: OneOf | Matches | WellFormed) -> str:
 def _worst_sql(values: str, rule: object) -> str:
     if not isinstance(rule, OneOf | Matches | WellFormed):
         raise TypeError(f"{type(rule).__name__} does not judge lists")
-    return f"coalesce(list_filter({values}, lambda x: {_breaks_sql('x', rule)})[1], {values}[1])"
+    return f"coalesce(list_filter({values}, lambda x: {breaks_sql('x', rule)})[1], {values}[1])"
 
 
 def _concept_sql(node: Node, sql: str, is_list: bool, codes: Iterable[str]) -> str:

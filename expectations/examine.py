@@ -1,9 +1,9 @@
 """A task of the gate: rows of a staged part, as the values that its checks judge, held to a suite.
 
-DuckDB reads the part and Great Expectations judges with its pandas engine, inside the executors' tasks. Its Spark
-engine would plan, generate and compile one wide aggregate a table: 27 s for the 141 checks of 40,000 observations,
-against 2 s here (docs/performance.md). A first pass asks for verdicts only, a second one for the rows of the checks
-that failed.
+DuckDB reads the part and lists the rows that may fail (`expectations.shortlist`); Great Expectations judges those with
+its pandas engine, inside the executors' tasks, and names the ones that do. Its Spark engine would plan, generate and
+compile one wide aggregate a table, and its pandas engine over every row costs ten times what DuckDB takes to tell that
+there is nothing to judge (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cohortlake.core.rules import Check, Present
+from cohortlake.core.sql import identifier
+from expectations.shortlist import shortlist_sql
 from spark_jobs.delta import Part
 from spark_jobs.parallel import Unit
 
-# Rows that a task judges at once: some hundred megabytes in pandas at most.
-ROWS = 50_000
+# Rows that a task audits at once: some hundred megabytes in DuckDB at most.
+ROWS = 200_000
+AUDIT = "audit"
 VERDICTS = "BOOLEAN_ONLY"
 # Great Expectations names the failing rows by their position, without their values.
 FAILURES = {"result_format": "COMPLETE", "partial_unexpected_count": 0}
@@ -63,26 +66,23 @@ def examine(unit: Unit, plans: Mapping[str, Plan]) -> Unit:
     Raises ExpectationsError.
     """
     plan = plans[unit["plan"]]
-    frame = _frame(unit, plan)
-    verdicts = validate(plan.suite, frame, plan.checks, VERDICTS)
-    # A missing value is judged only where one must be there.
-    missing = {
-        check.name: 0 if isinstance(check.rule, Present) else int(frame[column].isna().sum())
-        for check, column in plan.checks
-    }
-    failed = {name for name, result in verdicts.items() if not result["success"]}
-    some = [(check, column) for check, column in plan.checks if check.name in failed]
-    found = validate(plan.suite, frame, some, FAILURES) if some else {}
+    connection = _audited(unit, plan)
+    types = _types(connection, plan)
+    missing = _missing(connection, plan)
+    listed = shortlist_sql(AUDIT, plan.checks, types, with_first=unit["start"] == 0)
+    frame = connection.execute(listed).arrow().read_all().to_pandas()
+    found = validate(plan.suite, frame, plan.checks, FAILURES) if len(frame) else {}
+    failed = {name: result["result"] for name, result in found.items() if not result["success"]}
     counts = {
-        name: [found[name]["result"]["unexpected_count"] if name in failed else 0, gaps]
-        for name, gaps in missing.items()
-        if gaps or name in failed
+        check.name: [failed[check.name]["unexpected_count"] if check.name in failed else 0, missing[check.name]]
+        for check, _ in plan.checks
+        if check.name in failed or missing[check.name]
     }
     held: dict[int, list[str]] = {}
     noted: dict[int, list[str]] = {}
-    for check, _ in some:
+    for check, _ in plan.checks:
         rows = held if check.severity == "quarantine" else noted
-        for position in found[check.name]["result"]["unexpected_index_list"]:
+        for position in failed.get(check.name, {}).get("unexpected_index_list", []):
             rows.setdefault(position, []).append(check.name)
     if held:
         _keep(Path(unit["rejects"]), frame, held, noted)
@@ -99,7 +99,8 @@ def counted(units: Sequence[Unit]) -> dict[str, tuple[int, int]]:
     return sums
 
 
-def _frame(unit: Unit, plan: Plan) -> pd.DataFrame:
+def _audited(unit: Unit, plan: Plan) -> duckdb.DuckDBPyConnection:
+    """A connection with the audit query's rows as a table."""
     connection = duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
     connection.execute("SET TimeZone = 'UTC'")
     part = f"FROM read_parquet('{unit['source']}', hive_partitioning = false, file_row_number = true)"
@@ -108,7 +109,25 @@ def _frame(unit: Unit, plan: Plan) -> pd.DataFrame:
     if unit["failures"]:
         rows += f" LEFT JOIN '{unit['failures']}' USING (_file_hash, _offset)"
     connection.execute(f"CREATE VIEW staged AS {rows}")
-    return connection.execute(plan.sql).arrow().read_all().to_pandas()
+    connection.execute(f"CREATE TABLE {AUDIT} AS {plan.sql}")
+    return connection
+
+
+def _types(connection: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, str]:
+    """The types of the audited columns. Raises ExpectationsError naming a check whose column is not there."""
+    types = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {AUDIT}").fetchall()}
+    for check, column in plan.checks:
+        if column not in types:
+            raise ExpectationsError(f"{plan.suite}: {check.name} could not be computed: there is no column {column}")
+    return types
+
+
+def _missing(connection: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]:
+    """How many values each check does not judge since they are missing: none where one must be there."""
+    columns = list(dict.fromkeys(column for _, column in plan.checks))
+    counted = ", ".join(f"count(*) - count({identifier(column)})" for column in columns)
+    gaps = dict(zip(columns, connection.execute(f"SELECT {counted} FROM {AUDIT}").fetchall()[0], strict=True))  # noqa: S608
+    return {check.name: 0 if isinstance(check.rule, Present) else gaps[column] for check, column in plan.checks}
 
 
 def _keep(path: Path, frame: pd.DataFrame, held: Mapping[int, list[str]], noted: Mapping[int, list[str]]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pyspark.sql.functions import broadcast
+
 from benchmarks.hospital import SILO
 from benchmarks.peers.worker import serve
 from cohortlake.core.catalog import load_catalog
@@ -52,7 +54,7 @@ def rewrite(lake: str, resource: str, version: int, target: str) -> Mapping[str,
     changed = now.join(before.select("id", "_version"), ["id", "_version"], "left_anti").select(*before.columns)
     changed = changed.localCheckpoint()
     begun = time.monotonic()
-    kept = before.join(changed.select("id"), "id", "left_anti").select(*before.columns)
+    kept = before.join(broadcast(changed.select("id")), "id", "left_anti").select(*before.columns)
     kept.unionByName(changed).write.format("delta").partitionBy("silo").save(target)
     return {"seconds": time.monotonic() - begun}
 

@@ -16,7 +16,7 @@ from cohortlake.core.checks import gold_checks, silo_checks, strictest
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.rules import FHIR_ID, Check, Matches, OneOf, Ordered, Present, Resolves, WellFormed, Within
 from cohortlake.core.sql import literal
-from expectations.audit import _breaks_sql
+from expectations.audit import breaks_sql
 from expectations.custom import is_fhir_date
 from expectations.examine import VERDICTS, validate
 from expectations.extras import extras
@@ -183,12 +183,12 @@ JUDGED = [
 def test_sql_and_the_expectation_agree_on_an_element_of_a_list(rule, value):
     check = Check("T", "T.x", "conformance", "warn", rule, "x")
     verdict = validate("T", pd.DataFrame({"x": [value]}), [(check, "x")], VERDICTS)["T.x"]["success"]
-    (broken,) = duckdb.execute(f"SELECT {_breaks_sql(literal(value), rule)}").fetchone()
+    (broken,) = duckdb.execute(f"SELECT {breaks_sql(literal(value), rule)}").fetchone()
     assert broken is not verdict
 
 
 @pytest.mark.parametrize("rule", [CODES, Matches(FHIR_ID), WellFormed("date")])
 def test_no_value_breaks_no_rule(rule):
     check = Check("T", "T.x", "conformance", "warn", rule, "x")
-    assert duckdb.execute(f"SELECT {_breaks_sql('CAST(NULL AS VARCHAR)', rule)}").fetchone()[0] in (None, False)
+    assert duckdb.execute(f"SELECT {breaks_sql('CAST(NULL AS VARCHAR)', rule)}").fetchone()[0] in (None, False)
     assert validate("T", pd.DataFrame({"x": [None, None]}), [(check, "x")], VERDICTS)["T.x"]["success"]

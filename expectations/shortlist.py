@@ -1,0 +1,47 @@
+"""Which rows of an audited part may fail, in DuckDB's SQL: all that do, and as few others as is cheap to tell.
+
+Great Expectations judges the shortlist only. Its verdict and the rows that it names are those of the whole part, as
+long as no row that fails is left out: so whatever SQL and Python could see differently is on the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from cohortlake.core.rules import Check, Matches, OneOf, Ordered, Present, Rule, WellFormed, Within
+from cohortlake.core.sql import identifier
+from expectations.audit import breaks_sql
+
+# So many of a part's first rows are listed anyway, that each check is computed on values as they come.
+FIRST = 100
+TEXT, BOOLEAN = "VARCHAR", "BOOLEAN"
+NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+# Character classes, line ends and white space beyond ASCII are where two regular expression engines may differ.
+NOT_PLAIN = "[^ -~]"
+
+
+def shortlist_sql(
+    table: str, checks: Iterable[tuple[Check, str]], types: Mapping[str, str], *, with_first: bool
+) -> str:
+    """The rows of `table` that may fail one of the checks. `types` are DuckDB's types of the columns judged."""
+    conditions = [may_fail(identifier(column), check.rule, types[column]) for check, column in checks]
+    if with_first:
+        conditions.append(f"rowid < {FIRST}")
+    return f"SELECT * FROM {table} WHERE {' OR '.join(dict.fromkeys(conditions)) or 'false'}"  # noqa: S608
+
+
+def may_fail(value: str, rule: Rule, kind: str) -> str:
+    """Whether a value may break a rule. Every value of a type that the rule was not made for may."""
+    if isinstance(rule, Present):
+        return f"{value} IS NULL"
+    if isinstance(rule, OneOf) and kind == TEXT:
+        return breaks_sql(value, rule)
+    if isinstance(rule, Matches | WellFormed) and kind == TEXT:
+        return f"({breaks_sql(value, rule)} OR regexp_matches({value}, '{NOT_PLAIN}'))"
+    if isinstance(rule, Within | Ordered) and kind.startswith(NUMBERS):
+        minimum, maximum = (rule.minimum, rule.maximum) if isinstance(rule, Within) else (0, None)
+        bounds = [f"{value} < {minimum}"] if minimum is not None else []
+        return " OR ".join([*bounds, *([f"{value} > {maximum}"] if maximum is not None else [])])
+    if not isinstance(rule, OneOf | Matches | WellFormed | Within | Ordered) and kind == BOOLEAN:
+        return f"NOT {value}"
+    return f"{value} IS NOT NULL"
