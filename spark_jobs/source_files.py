@@ -35,6 +35,10 @@ def _looks(stat: os.stat_result) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)
+
+
 def _feed_of(silo: Silo, name: str) -> str | None:
     for feed, declared in silo.feeds.items():
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in declared.files):
@@ -43,7 +47,10 @@ def _feed_of(silo: Silo, name: str) -> str | None:
 
 
 def source_files(lake: Lake, silo: Silo, data: Path) -> list[Unit]:
-    """The silo's files with feed, size, time and hash; hidden ones are not the source's. Raises SourceError."""
+    """The silo's files with feed, size, time and hash; hidden ones, and those in hidden folders, are not the source's.
+
+    Raises SourceError.
+    """
     folder = data / silo.folder
     if not folder.is_dir():
         raise SourceError(
@@ -52,7 +59,7 @@ def source_files(lake: Lake, silo: Silo, data: Path) -> list[Unit]:
         )
     kept = lake.ops("files") / f"{silo.name}.json"
     before: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith((".", "_"))]
+    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and not _is_hidden(p.relative_to(folder))]
 
     def seen(path: Path) -> tuple[os.stat_result, str]:
         stat = path.stat()

@@ -44,6 +44,14 @@ def test_a_file_that_was_just_written_is_hashed_each_time(place, monkeypatch):
     assert [file["file_hash"] for file in source_files(lake, silo, data)] == ["read again"]
 
 
+def test_what_is_hidden_is_not_the_sources(place):
+    lake, silo, data, folder = place
+    for name in (".fetch/delivery/Patient.ndjson", "2026-01-01/_delivery.json", "2026-01-01/Patient.ndjson"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    assert [file["file"] for file in source_files(lake, silo, data)] == ["2026-01-01/Patient.ndjson"]
+
+
 def test_a_folder_that_is_not_there_is_named(place):
     lake, silo, data, folder = place
     folder.rmdir()
