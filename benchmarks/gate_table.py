@@ -130,7 +130,7 @@ def write_parts(folder: Path, rows: int, size: int = PART_ROWS) -> list[Part]:
         some = min(size, rows - start)
         path = folder / f"part-{start:09d}.parquet"
         numbers = f"range({start}, {start + some}) t(i)"
-        source = f"SELECT {_columns()}, 'hash' AS _file_hash, i AS _offset FROM {numbers}"  # noqa: S608
+        source = f"SELECT {_columns()}, 'hash' AS _file_hash, i AS _offset, NULL::VARCHAR AS _rest FROM {numbers}"  # noqa: S608
         connection.execute(f"COPY ({source}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
         parts.append(Part(path.name, some, path.stat().st_size))
     return parts

@@ -24,10 +24,10 @@ from cohortlake.core.rules import (
 )
 from cohortlake.core.sql import identifier, literal
 from expectations.forms import form_sql
-from expectations.paths import element_sql, find, first_day, period_seconds, present_sql, text_sql
+from expectations.paths import element_sql, find, first_day, held_sql, period_seconds, present_sql, text_sql
 from spark_jobs.fhir_types import ARROW
+from spark_jobs.staged import PLACE
 
-KEY = ("_file_hash", "_offset", "id")
 # The names of the checks across tables that a row failed, from `expectations.links`.
 FAILED = "_failed"
 
@@ -71,6 +71,9 @@ def _audited(check: Check, tree: Node) -> Audited:
         return Audited(check, f"{path} ({type(rule).__name__})", form_sql(tree, check))
     if isinstance(rule, Ordered):
         return Audited(check, f"{path} seconds", period_seconds(element_sql(tree, check.element)[0]))
+    if isinstance(rule, Present) and "." not in check.element and check.element != "id":
+        there = f"{present_sql(tree, check.element)} OR {held_sql(tree, check.element)}"
+        return Audited(check, f"{path} (any)", f"CASE WHEN {there} THEN true END")
     is_choice = check.element.endswith("[x]")
     node = None if is_choice else find(tree, check.element)
     if isinstance(rule, Present) and (node is None or node.children or element_sql(tree, check.element)[1]):
@@ -122,7 +125,7 @@ def _concept_sql(node: Node, sql: str, is_list: bool, codes: Iterable[str]) -> s
     return _worst_sql(f"list_transform({sql}, lambda concept: {of_one.format('concept', listed)})", OneOf(tuple(codes)))
 
 
-def audit_sql(items: Sequence[Audited], define: Mapping[str, str], key: Sequence[str] = KEY) -> str:
+def audit_sql(items: Sequence[Audited], define: Mapping[str, str], key: Sequence[str] = PLACE) -> str:
     """The audit query over a view `staged`. `define` are columns that the checks' SQL builds on.
 
     Where a check is across tables, `staged` has the column `FAILED`.

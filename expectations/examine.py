@@ -21,12 +21,14 @@ import pyarrow.parquet as pq
 
 from cohortlake.core.rules import Check, Present
 from cohortlake.core.sql import identifier
+from expectations.audit import FAILED
 from expectations.shortlist import shortlist_sql
 from spark_jobs.delta import Part
 from spark_jobs.parallel import Unit
+from spark_jobs.staged import PLACE
 
-# Rows that a task audits at once: some hundred megabytes in DuckDB at most.
-ROWS = 200_000
+# Values that a task audits at once: some hundred megabytes in DuckDB at most.
+VALUES = 20_000_000
 AUDIT = "audit"
 VERDICTS = "BOOLEAN_ONLY"
 # Great Expectations names the failing rows by their position, without their values.
@@ -50,11 +52,17 @@ class Plan:
     checks: tuple[tuple[Check, str], ...]
 
 
-def slices(plan: str, folder: Path, parts: Sequence[Part], failures: Path | None, rejects: Path) -> Iterator[Unit]:
-    """The tasks for a table's parts. `failures` are the rows that failed a check across tables."""
+def slices(
+    plan: str, folder: Path, parts: Sequence[Part], checks: int, failures: Path | None, rejects: Path
+) -> Iterator[Unit]:
+    """The tasks for a table's parts, by how many `checks` judge a row.
+
+    `failures` are the rows that failed a check across tables.
+    """
+    most = max(1, VALUES // max(checks, 1))
     for part in parts:
-        for start in range(0, part.rows, ROWS):
-            rows = min(ROWS, part.rows - start)
+        for start in range(0, part.rows, most):
+            rows = min(most, part.rows - start)
             unit: Unit = {"plan": plan, "source": str(folder / part.path), "start": start, "rows": rows}
             name = f"{plan}-{Path(part.path).stem}-{start}.parquet"
             yield unit | {"failures": str(failures) if failures else None, "rejects": str(rejects / name)}
@@ -107,7 +115,8 @@ def _audited(unit: Unit, plan: Plan) -> duckdb.DuckDBPyConnection:
     part += f" WHERE file_row_number >= {unit['start']} AND file_row_number < {unit['start'] + unit['rows']}"
     rows = f"FROM ({part})"
     if unit["failures"]:
-        rows += f" LEFT JOIN '{unit['failures']}' USING (_file_hash, _offset)"
+        same = " AND ".join(f"r.{name} IS NOT DISTINCT FROM f.{name}" for name in PLACE)
+        rows = f"SELECT r.*, f.{FAILED} FROM ({part}) r LEFT JOIN '{unit['failures']}' f ON {same}"  # noqa: S608
     connection.execute(f"CREATE VIEW staged AS {rows}")
     connection.execute(f"CREATE TABLE {AUDIT} AS {plan.sql}")
     return connection
@@ -133,7 +142,7 @@ def _missing(connection: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int
 def _keep(path: Path, frame: pd.DataFrame, held: Mapping[int, list[str]], noted: Mapping[int, list[str]]) -> None:
     """Write the failing rows: their place, the checks that keep them back, and those that only warn."""
     positions = sorted(held)
-    places = {name: frame[name].iloc[positions].tolist() for name in ("_file_hash", "_offset", "id")}
+    places = {name: frame[name].iloc[positions].tolist() for name in PLACE}
     names = {"checks": [held[row] for row in positions], "warned": [noted.get(row, []) for row in positions]}
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pydict(places | names, FAILED_ROWS), path)

@@ -79,7 +79,11 @@ def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
         if table.rows
     }
     plans = {name: _plan(f"gold.{name}.rows", of) for name, of in rows.items()}
-    units = [unit for name in rows for unit in slices(name, ctx.lake.gold(name), staged[name].parts, None, folder)]
+    units = [
+        unit
+        for name, of in rows.items()
+        for unit in slices(name, ctx.lake.gold(name), staged[name].parts, len(of), None, folder)
+    ]
     units.sort(key=lambda unit: -int(unit["rows"]))
     found: dict[str, list[Unit]] = {name: [] for name in staged}
     for unit, result in zip(units, run_units(ctx.spark, units, partial(examine, plans=plans)), strict=True):

@@ -30,7 +30,7 @@ from spark_jobs import delta
 from spark_jobs.context import Context
 from spark_jobs.fhir_types import PARTITION
 from spark_jobs.parallel import Unit
-from spark_jobs.staged import Staged
+from spark_jobs.staged import PLACE, Staged
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Links:
         self._view("claims", f"FROM read_parquet('{folder}/claims/*.parquet')")
         staged = f"FROM read_parquet('{folder}/targets/*.parquet') t"
         if refused:
-            same = "t._file_hash = r._file_hash AND t._offset = r._offset"
+            same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM r.{name}" for name in PLACE)
             staged += f" ANTI JOIN read_parquet({list(refused)}) r ON t.\"table\" = 'Patient' AND {same}"
         self._view("found", staged)
         live = _live(ctx, folder / "live", self._claimed_types())
@@ -119,7 +119,7 @@ class Links:
             return None
         path = self._folder / f"failures-{table}.parquet"
         self._duckdb.execute(
-            f'COPY (SELECT _file_hash, _offset, list(DISTINCT "check") AS {FAILED} FROM judged '  # noqa: S608
+            f'COPY (SELECT {", ".join(PLACE)}, list(DISTINCT "check") AS {FAILED} FROM judged '  # noqa: S608
             f"WHERE \"table\" = '{table}' GROUP BY ALL) TO '{path}' (FORMAT parquet)"
         )
         return path
@@ -141,7 +141,7 @@ patients AS (
 ),
 keys AS (SELECT DISTINCT key FROM known)
 SELECT * FROM (
-  SELECT claims."table", claims._file_hash, claims._offset, CASE
+  SELECT claims."table", claims._file_hash, claims._offset, claims.id, CASE
     WHEN resolves IS NOT NULL AND keys.key IS NULL THEN resolves
     WHEN last < birth - days_before THEN after_birth
     WHEN first > death + days_after THEN before_death END AS "check"

@@ -22,15 +22,16 @@ from cohortlake.core.catalog import Node
 from cohortlake.core.fhir.definitions import resource_types
 from spark_jobs.delta import COMPRESSION
 from spark_jobs.parallel import Unit
+from spark_jobs.staged import PLACE
 
-PLACE = ["_file_hash", "_offset"]
-_STANDS = [("table", pa.string()), ("_file_hash", pa.string()), ("_offset", pa.int64()), ("key", pa.string())]
+_STANDS = [("table", pa.string()), ("_file_hash", pa.string()), ("_offset", pa.int64()), ("id", pa.string())]
+_KEY = ("key", pa.string())
 # Of a reference: the check that it resolves. Of a date: its two checks, and the first and last day that it may mean.
 _JUDGED = [("resolves", pa.string()), ("after_birth", pa.string()), ("before_death", pa.string())]
 _DAYS = [("days_before", pa.int32()), ("days_after", pa.int32()), ("first", pa.date32()), ("last", pa.date32())]
-CLAIMS = pa.schema([*_STANDS, *_JUDGED, *_DAYS])
+CLAIMS = pa.schema([*_STANDS, _KEY, *_JUDGED, *_DAYS])
 _KNOWN = [("version", pa.string()), ("is_id", pa.bool_()), ("birth", pa.date32()), ("death", pa.date32())]
-TARGETS = pa.schema([*_STANDS, *_KNOWN])
+TARGETS = pa.schema([*_STANDS, _KEY, *_KNOWN])
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def extract(unit: Unit, tree: Node, references: Sequence[Reference], dates: Sequ
     paths = [(name,) for name in target_columns(tree)] + [item.path for item in (*references, *dates)]
     columns = {_file_path(tree, path) for path in paths}
     source = pq.ParquetFile(unit["source"])
-    rows = source.read(columns=[*columns, "_version", *PLACE])
+    rows = source.read(columns=sorted({*columns, "_version", *PLACE}))
     counts = {}
     found = {"claims": claims(rows, tree.name, references, dates, held), "targets": targets(rows, tree.name)}
     for kind, made in found.items():

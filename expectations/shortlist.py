@@ -6,6 +6,7 @@ long as no row that fails is left out: so whatever SQL and Python could see diff
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from cohortlake.core.rules import Check, Matches, OneOf, Ordered, Present, Rule, WellFormed, Within
@@ -16,8 +17,10 @@ from expectations.audit import breaks_sql
 FIRST = 100
 TEXT, BOOLEAN = "VARCHAR", "BOOLEAN"
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
-# Character classes, line ends and white space beyond ASCII are where two regular expression engines may differ.
+# Beyond plain ASCII the two regular expression engines may differ where a pattern takes what it does not name: by a dot
+# outside brackets, or by a class such as \S.
 NOT_PLAIN = "[^ -~]"
+NAMES_ALL = re.compile(r"(?:[^.\[\\]|\\[^A-Za-z]|\[(?!\^)(?:[^\]\\]|\\[^A-Za-z])*\])*")
 
 
 def shortlist_sql(
@@ -37,6 +40,8 @@ def may_fail(value: str, rule: Rule, kind: str) -> str:
     if isinstance(rule, OneOf) and kind == TEXT:
         return breaks_sql(value, rule)
     if isinstance(rule, Matches | WellFormed) and kind == TEXT:
+        if isinstance(rule, WellFormed) or NAMES_ALL.fullmatch(rule.pattern):
+            return f"({breaks_sql(value, rule)})"
         return f"({breaks_sql(value, rule)} OR regexp_matches({value}, '{NOT_PLAIN}'))"
     if isinstance(rule, Within | Ordered) and kind.startswith(NUMBERS):
         minimum, maximum = (rule.minimum, rule.maximum) if isinstance(rule, Within) else (0, None)

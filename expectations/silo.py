@@ -44,7 +44,7 @@ class SiloGate:
         self.ctx, self.folder, self.staged = ctx, folder, staged
         self.files = folder / "gate"
         self.batch = read_batch(folder) or {"batch": None, "delivered": {}}
-        every = silo_checks(ctx.catalog, ctx.scope)
+        every = silo_checks(ctx.catalog, ctx.scope, staged)
         self.facts = [check for check in every if check.is_fact]
         self.extras: dict[str, Extras] = {name: extras(ctx.catalog.resources[name]) for name in staged}
         self.items: dict[str, list[Audited]] = {}
@@ -60,7 +60,8 @@ class SiloGate:
 
     def _slices(self, plan: str, name: str, failures: Path | None) -> list[Unit]:
         folder = self.ctx.lake.silver(name)
-        return list(slices(plan, folder, self.staged[name].parts, failures, self.files / "rejects"))
+        checks = len(self.items[name])
+        return list(slices(plan, folder, self.staged[name].parts, checks, failures, self.files / "rejects"))
 
     def _run(self, units: list[Unit], plans: Mapping[str, Plan], work: Mapping[str, Claimed]) -> list[Unit]:
         """Run tasks, the largest first, so that no core is left with one at the end; gives each with what it found."""

@@ -60,7 +60,7 @@ def _units(files: list[Unit], silo: Silo) -> list[Unit]:
     for file in files:
         is_zipped = is_gzip(Path(file["path"]))
         size = file["bytes"]
-        if silo.format == "csv" or is_zipped or size <= SPLIT:
+        if silo.format != "fhir_ndjson" or is_zipped or size <= SPLIT:
             units.append({**file, "range": None})
         else:
             units += [{**file, "range": [at, min(at + SPLIT, size)]} for at in range(0, size, SPLIT)]
@@ -107,6 +107,10 @@ def run(ctx: Context) -> StepResult:
     """Land the silo's new files. Books: records in = in bronze + quarantined; a file taken as a whole counts as one."""
     silo = ctx.catalog.silos[ctx.scope]
     check_signed(silo, ctx.force)
+    folders = {one.name: ctx.data / one.folder for one in ctx.catalog.silos.values()}
+    if not folders[silo.name].is_dir() and any(folder.is_dir() for folder in folders.values()):
+        # Other silos' folders are there, so the data folder is the right one: this silo has delivered nothing yet.
+        return StepResult([], {"files": 0, "files_known": 0, "files_new": 0, "bytes": 0, "absent_folder": silo.folder})
     files = source_files(ctx.lake, silo, ctx.data)
     known = _known_hashes(ctx.lake, silo.name)
     new, again = [], []
@@ -130,7 +134,8 @@ def run(ctx: Context) -> StepResult:
     now = datetime.datetime.now(datetime.UTC).isoformat()
     units = [
         {
-            **unit, "silo": silo.name, "format": silo.format, "table": str(table), "batch": batch, "landed_at": now,
+            **unit, "silo": silo.name, "format": silo.format, "is_converted": silo.is_converted,
+            "table": str(table), "batch": batch, "landed_at": now,
             "columns": silo.feeds[unit["feed"]].columns, "optional_columns": silo.feeds[unit["feed"]].optional_columns,
             "max_record_bytes": silo.max_record_bytes, "rejects": str(staging / "land/rejects" / unit["file_hash"]),
         }

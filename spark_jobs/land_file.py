@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cohortlake.core.readers.framing import Records, UnreadableFileError, csv_header, read_csv_records, read_records
+from cohortlake.core.convert import format_named
+from cohortlake.core.readers.framing import (
+    Records,
+    UnreadableFileError,
+    csv_header,
+    read_csv_records,
+    read_records,
+    read_whole,
+)
 from spark_jobs import delta
 from spark_jobs.parallel import Unit
 
@@ -25,11 +34,15 @@ SCHEMA = pa.schema(
         ("offset", pa.int64()),
         ("header", pa.string()),
         ("payload", pa.string()),
+        # Null where the payload is the record's own UTF-8; `latin-1` where it gives back the record's bytes so encoded.
+        ("encoding", pa.string()),
         ("batch", pa.string()),
         ("landed_at", pa.timestamp("us", tz="UTC")),
     ]
 )
-REPEATED = ["silo", "feed", "file", "file_hash", "file_modified_at", "header", "batch", "landed_at"]
+REPEATED = ["silo", "feed", "file", "file_hash", "file_modified_at", "header", "encoding", "batch", "landed_at"]
+# So much of a format that is converted makes a row group: its conversion is a task.
+GROUP_BYTES = 4 * 1024 * 1024
 CHANGED = "the file changed while it was read: it is still being written"
 
 
@@ -42,18 +55,39 @@ def _columns(unit: Unit, header: str | None, batch: str, landed_at: str, records
         "landed_at": datetime.datetime.fromisoformat(landed_at),
     }  # fmt: skip
     made = {name: pa.repeat(pa.scalar(value, SCHEMA.field(name).type), rows) for name, value in constant.items()}
-    made |= {"offset": records.offsets, "payload": records.payload.cast(pa.string())}
+    made |= {"offset": records.offsets}
+    made |= dict(zip(("payload", "encoding"), _as_text(records.payload), strict=True))
     return pa.table([made[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
-def _split_bad(records: Records, limit: int) -> tuple[Records, list[dict[str, Any]]]:
-    """Records that bronze can hold, and those that it cannot: not UTF-8, or longer than the limit."""
+def _as_text(payload: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Payloads as text, and its encoding where that is not UTF-8."""
+    try:
+        return payload.cast(pa.string()), pa.nulls(len(payload), pa.string())
+    except pa.ArrowInvalid:
+        texts = [_text(value) for value in payload.to_pylist()]
+        return pa.array([text for text, _ in texts], pa.string()), pa.array([code for _, code in texts], pa.string())
+
+
+def _text(value: bytes) -> tuple[str, str | None]:
+    try:
+        return value.decode("utf-8"), None
+    except UnicodeDecodeError:
+        return value.decode("latin-1"), "latin-1"
+
+
+def _split_bad(records: Records, limit: int, *, only_utf8: bool) -> tuple[Records, list[dict[str, Any]]]:
+    """Records that bronze can hold, and those that it cannot: longer than the limit, or not UTF-8 where they must be.
+
+    A format that is converted says itself how its records are encoded.
+    """
     too_long = pc.greater(pc.binary_length(records.payload), limit)
     bad = {}
     for index in pc.indices_nonzero(too_long).to_pylist():
         bad[index] = f"record too long: more than {limit} bytes"
     try:
-        records.payload.cast(pa.string())
+        if only_utf8:
+            records.payload.cast(pa.string())
     except pa.ArrowInvalid:
         for index, value in enumerate(records.payload.to_pylist()):
             try:
@@ -82,6 +116,29 @@ def _header_problem(header: str, columns: list[str], optional: list[str]) -> str
     return None
 
 
+def _read_converted(path: Path, name: str, rejected: list[dict[str, Any]]) -> Iterator[Records]:
+    """The records of a file of a format that is converted; those that its reader refuses go to `rejected`.
+
+    Raises UnreadableFileError.
+    """
+    offsets: list[int] = []
+    payloads: list[bytes] = []
+    size = 0
+    for record in format_named(name).records(read_whole(path)):
+        if record.problem:
+            reason = f"{record.problem.reason}: {record.problem.place}".removesuffix(": ")
+            rejected.append({"offset": record.offset, "reason": reason, "payload": record.payload})
+            continue
+        offsets.append(record.offset)
+        payloads.append(record.payload)
+        size += len(record.payload)
+        if size >= GROUP_BYTES:
+            yield Records(pa.array(offsets, pa.int64()), pa.array(payloads, pa.binary()))
+            offsets, payloads, size = [], [], 0
+    if offsets:
+        yield Records(pa.array(offsets, pa.int64()), pa.array(payloads, pa.binary()))
+
+
 def land_file(unit: Unit) -> Unit:
     """One task: a file (or a range of it) to a bronze part. Gives the part, or the reason why there is none."""
     path, table = Path(unit["path"]), Path(unit["table"])
@@ -93,6 +150,8 @@ def land_file(unit: Unit) -> Unit:
     try:
         if unit["format"] == "csv":
             batches = read_csv_records(path)
+        elif unit["is_converted"]:
+            batches = ((None, records) for records in _read_converted(path, unit["format"], rejected))
         else:
             batches = ((None, records) for records in read_records(path, *(unit["range"] or ())))
         for header, records in batches:
@@ -100,7 +159,7 @@ def land_file(unit: Unit) -> Unit:
                 fail = _header_problem(header, unit["columns"], unit["optional_columns"])
                 if fail:
                     break
-            good, bad = _split_bad(records, unit["max_record_bytes"])
+            good, bad = _split_bad(records, unit["max_record_bytes"], only_utf8=not unit["is_converted"])
             rejected += bad
             if len(good.offsets):
                 if writer is None:

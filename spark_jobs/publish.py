@@ -28,10 +28,9 @@ from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.curate import gold_receipt, mark_curated
 from spark_jobs.fhir_types import PARTITION, silver_schema, table_schema
-from spark_jobs.staged import Staged, read_staged
+from spark_jobs.staged import PLACE, Staged, read_staged
 
 THREADS = 2
-APPLICATION = "publish:{silo}"
 
 
 def staged_rows(ctx: Context, table: str, parts: list[delta.Part]) -> DataFrame:
@@ -51,8 +50,9 @@ def _passed(ctx: Context, staged: Staged, folder: Path) -> DataFrame:
     rows = staged_rows(ctx, staged.table, staged.parts)
     failed = _failed(folder, staged.table)
     if failed:
-        keys = ctx.spark.read.parquet(str(failed)).select("_file_hash", "_offset").distinct()
-        rows = rows.join(keys, ["_file_hash", "_offset"], "left_anti").select(*rows.columns)
+        keys = ctx.spark.read.parquet(str(failed)).select(*PLACE).distinct().alias("f")
+        same = [F.col(f"r.{name}").eqNullSafe(F.col(f"f.{name}")) for name in PLACE]
+        rows = rows.alias("r").join(keys, same, "left_anti").select(*rows.columns)
     columns = rows.columns
     newest = rows.groupBy("id").agg(F.max_by(F.struct(*columns), F.col("_version")).alias("r"))
     return newest.select("r.*")

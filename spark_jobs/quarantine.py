@@ -46,7 +46,8 @@ WHOLE_FILE = -1
 
 def quarantine_id(row: Mapping[str, Any]) -> str:
     """The row's identity: the same record rejected again is the same row."""
-    parts = (row["silo"], row["file_hash"], str(row["offset"]), row.get("resource_type") or "")
+    made = (row.get("resource_type") or "", row.get("resource_id") or "")
+    parts = (row["silo"], row["file_hash"], str(row["offset"]), *made)
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,12 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
 
 
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
 def _feed_of(silo: Silo, name: str) -> str | None:
-    for feed, declared in silo.feeds.items():
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in declared.files):
-            return feed
-    return None
+    return next((feed for feed, declared in silo.feeds.items() if _matches(name, declared.files)), None)
 
 
 def source_files(lake: Lake, silo: Silo, data: Path) -> list[Unit]:
@@ -59,7 +61,11 @@ def source_files(lake: Lake, silo: Silo, data: Path) -> list[Unit]:
         )
     kept = lake.ops("files") / f"{silo.name}.json"
     before: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and not _is_hidden(p.relative_to(folder))]
+    paths = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not _is_hidden(path.relative_to(folder)) and not _matches(path.name, silo.left_to_others)
+    ]
 
     def seen(path: Path) -> tuple[os.stat_result, str]:
         stat = path.stat()

@@ -9,6 +9,9 @@ from typing import Any
 
 from spark_jobs.delta import Part, write_json
 
+# What tells a staged row from the others of its table: a record may have become several.
+PLACE = ("_file_hash", "_offset", "id")
+
 
 @dataclass
 class Staged:

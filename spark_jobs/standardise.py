@@ -1,6 +1,7 @@
 """standardise: turn every format into FHIR R4, staged as parts of the silver tables that no reader sees yet.
 
-FHIR NDJSON is typed by Arrow's reader on the executors; tabular silos go through their declared mapping as Spark SQL.
+FHIR NDJSON is typed by Arrow on the executors, tabular silos go through their declared mapping in DuckDB's SQL,
+and other formats through their own module (`cohortlake.core.convert`) to FHIR JSON, which then is typed.
 """
 
 from __future__ import annotations
@@ -8,99 +9,50 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from deltalake import Schema
 
-from cohortlake.core.catalog import Node
 from spark_jobs import delta, quarantine
 from spark_jobs.batches import BATCH_FILE, Pending, pending, read_batch
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.fhir_types import PARTITION, silver_schema
-from spark_jobs.parallel import Unit, run_units
-from spark_jobs.staged import Staged, write_staged
+from spark_jobs.parallel import Unit
+from spark_jobs.staged import write_staged
+from spark_jobs.standardise_convert import standardise_converted
 from spark_jobs.standardise_csv import standardise_csv
-from spark_jobs.standardise_fhir import standardise_part
+from spark_jobs.type_fhir import stage_typed, typing_unit
 
 # Row groups of bronze, of about 8 MB of records each, that one task makes one row group of silver of.
 GROUPS_PER_TASK = 8
 
 
-def create_silver(ctx: Context, tree: Node) -> None:
-    """The silver table of a resource type, partitioned by silo; a column newly declared is added to it."""
-    table, schema = ctx.lake.silver(tree.name), silver_schema(tree)
-    live = delta.create(
-        table,
-        schema,
-        description=f"FHIR R4 {tree.name}: the newest version of every resource, by silo and id",
-        partition_by=[PARTITION],
-        properties={"delta.enableDeletionVectors": "true", "delta.dataSkippingStatsColumns": "id"},
-    )
-    if live.schema() != Schema.from_arrow(schema):
-        with ctx.lake.lock(f"silver.{tree.name}"):
-            delta.add_columns(ctx.spark, table, schema)
-
-
-def _units(ctx: Context, batch: Pending, rejects: Path) -> list[Unit]:
-    silo = ctx.catalog.silos[ctx.scope]
-    units: list[Unit] = []
+def _units(ctx: Context, batch: Pending) -> list[Unit]:
+    units = []
     for part in batch.parts:
-        resource = silo.feeds[part.feed].resource
+        resource = str(ctx.catalog.silos[ctx.scope].feeds[part.feed].resource)
         groups = pq.ParquetFile(part.path).num_row_groups
         for start in range(0, groups, GROUPS_PER_TASK):
-            units.append(
-                {"source": part.path, "feed": part.feed, "resource": resource, "silo": silo.name, "rows": part.rows}
-                | {"table": str(ctx.lake.silver(str(resource))), "rejects": str(rejects)}
-                | {"groups": list(range(start, min(start + GROUPS_PER_TASK, groups)))}
-            )
-    return sorted(units, key=lambda unit: -unit["rows"])
+            chosen = list(range(start, min(start + GROUPS_PER_TASK, groups)))
+            units.append(typing_unit(ctx, resource, part.feed, part.rows, [(part.path, chosen)]))
+    return units
 
 
-def _standardise_fhir(ctx: Context, batch: Pending, folder: Path) -> dict[str, Any]:
-    """Stage a FHIR silo's batch. Gives rejected rows' files, and counts by table."""
-    units = _units(ctx, batch, folder / "rejects")
-    resources = sorted({unit["resource"] for unit in units})
-    trees = {name: ctx.catalog.resources[name] for name in resources}
-    for tree in trees.values():
-        create_silver(ctx, tree)
-    results = run_units(
-        ctx.spark,
-        units,
-        partial(_work, trees=trees),
-        marks=folder / "marks",
-        progress=lambda done, total: ctx.progress(done, total, f"{done} of {total} parts"),
-    )
-    staged: dict[str, Staged] = {}
-    books: dict[str, Book] = {}
-    unexpected: dict[str, Counter[str]] = {}
-    feeds: dict[str, str] = {}
-    for unit, result in zip(units, results, strict=True):
-        name = unit["resource"]
-        feeds[name] = unit["feed"]
-        table = staged.setdefault(name, Staged(name, [], 0))
-        book = books.setdefault(name, Book(name, 0, 0))
-        if result["part"]:
-            table.parts.append(delta.Part(**result["part"]))
-        table.rows += result["rows"]
-        book.rows_out += result["rows"]
-        book.quarantined += result["rejected"]
-        unexpected.setdefault(name, Counter()).update(result["unexpected"])
+def _standardise_fhir(ctx: Context, batch: Pending) -> dict[str, Any]:
+    """Stage a FHIR silo's batch. Gives rejected records, and counts by table."""
+    typed = stage_typed(ctx, _units(ctx, batch))
     # The records in are counted by `land`, not by this step's own tasks, so that the books can catch a loss.
+    rows_in: Counter[str] = Counter()
     for feed, rows in batch.feeds().items():
-        books[str(ctx.catalog.silos[ctx.scope].feeds[feed].resource)].rows_in += rows
-    rejected = []
-    for result, unit in zip(results, units, strict=True):
-        if result["rejects"]:
-            for row in pq.read_table(result["rejects"]).to_pylist():
-                rejected.append({**row, "feed": unit["feed"], "resource_type": unit["resource"]})
-    return {"staged": staged, "books": books, "rejected": rejected, "unexpected": unexpected}
+        rows_in[str(ctx.catalog.silos[ctx.scope].feeds[feed].resource)] += rows
+    books = {name: Book(name, rows, typed.staged[name].rows, typed.refused[name]) for name, rows in rows_in.items()}
+    return {"staged": typed.staged, "books": books, "rejected": typed.rejected, "unexpected": typed.unexpected}
 
 
-def _work(unit: Unit, trees: dict[str, Node]) -> Unit:
-    return standardise_part(unit, trees[unit["resource"]])
+def _standardise(ctx: Context, batch: Pending) -> dict[str, Any]:
+    silo = ctx.catalog.silos[ctx.scope]
+    if silo.is_converted:
+        return standardise_converted(ctx, batch)
+    return standardise_csv(ctx, batch) if silo.format == "csv" else _standardise_fhir(ctx, batch)
 
 
 def _hold(ctx: Context, batch: Pending, rejected: list[dict[str, Any]]) -> None:
@@ -133,8 +85,7 @@ def run(ctx: Context) -> StepResult:
         path.unlink()
     for name in ("rejects", "failed"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    silo = ctx.catalog.silos[ctx.scope]
-    made = _standardise_fhir(ctx, batch, folder) if silo.format == "fhir_ndjson" else standardise_csv(ctx, batch)
+    made = _standardise(ctx, batch)
     _hold(ctx, batch, made["rejected"])
     for staged in made["staged"].values():
         write_staged(folder, staged)
@@ -146,6 +97,7 @@ def run(ctx: Context) -> StepResult:
         "unexpected": {name: dict(counts) for name, counts in made["unexpected"].items() if counts},
         "unmapped": made.get("unmapped", {}),
         "not_mapped": made.get("not_mapped", {}),
+        "warnings": made.get("warnings", {}),
     }
     content = {**key, "delivered": batch.delivered(), "replayed": batch.replayed, "facts": facts}
     delta.write_json(folder / BATCH_FILE, {**content, "books": [vars(book) for book in books]})

@@ -20,6 +20,7 @@ from spark_jobs.map_csv import Plan, columns, files_of, map_part
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.parse_csv import parse_part
 from spark_jobs.staged import Staged
+from spark_jobs.type_fhir import create_silver
 
 # Rows of a mapping with children that a task takes at once; their children come on top.
 ROWS = 500_000
@@ -111,8 +112,6 @@ def _units(ctx: Context, mapping: Mapping, feeds: Feeds) -> list[Unit]:
 
 def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
     """Stage a tabular silo's batch. Books: a feed's records = rows staged + quarantined + kept in bronze only."""
-    from spark_jobs.standardise import create_silver
-
     present = {part.feed for part in batch.parts}
     mappings = [mapping for mapping in ctx.catalog.mappings[ctx.scope].values() if _feeds_of(mapping) & present]
     ctx.progress(0, 1, "parsing")

@@ -1,10 +1,11 @@
-"""The task of `standardise` for FHIR NDJSON: some row groups of a bronze part to one typed part of silver."""
+"""The task of `standardise` that types FHIR: JSON of one resource type, from row groups, to one part of silver."""
 
 from __future__ import annotations
 
 import datetime
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,12 @@ REJECTED = pa.schema(
         for name in ("file", "file_hash", "offset", "id", "reason")
     ]
 )
-BRONZE_COLUMNS = ["file", "file_hash", "file_modified_at", "offset", "payload"]
+# What is read of a record. Where a format was converted, there is besides whether it was told only in passing, and the
+# codes that no map knew.
+COLUMNS = ["file", "file_hash", "file_modified_at", "offset", "payload"]
+PASSING, CODES = "is_passing", "codes"
+# A version that starts so is older than every one that starts with a year.
+WEAK = "."
 
 
 def record_version(last_updated: str | None, version_id: str | None) -> str:
@@ -51,19 +57,24 @@ def _same(column: pa.ChunkedArray) -> Any:
 def _versions(meta: pa.ChunkedArray, records: pa.Table) -> pa.Array:
     """A version key a row: comparable as text, and the same whatever the order of arrival.
 
-    The record's own time and number, then its file's time, then its place, so that two rows are never equal.
+    The record's own time (its file's where it has none) and number, then its file's time, then its place, so that two
+    rows are never equal. What was told in passing is older than whatever was not.
     """
     updated, number = pc.struct_field(meta, "lastUpdated"), pc.struct_field(meta, "versionId")
+    modified = _same(records["file_modified_at"].cast(pa.timestamp("s")))
+    modified = pc.strftime(modified, format="%Y-%m-%dT%H:%M:%S")
     if updated.null_count == len(updated) and number.null_count == len(number):
-        own: Any = "|"
+        own: Any = pc.binary_join_element_wise(modified, "", "|")
     else:
         pairs = zip(updated.to_pylist(), number.to_pylist(), strict=True)
         own = pa.array([record_version(*pair) for pair in pairs], pa.string())
-    modified = _same(records["file_modified_at"].cast(pa.timestamp("s")))
-    modified = pc.strftime(modified, format="%Y-%m-%dT%H:%M:%S")
+        own = pc.if_else(pc.starts_with(own, "|"), pc.binary_join_element_wise(modified, own, ""), own)
     place = pc.utf8_lpad(records["offset"].cast(pa.string()), 15, "0")
     file = _same(records["file_hash"].cast(pa.string()))
-    return pc.binary_join_element_wise(own, modified, file, place, "|")
+    version = pc.binary_join_element_wise(own, modified, file, place, "|")
+    if PASSING not in records.column_names:
+        return version
+    return pc.if_else(records[PASSING], pc.binary_join_element_wise(WEAK, version, ""), version)
 
 
 def _shown_type(value: str | None) -> str:
@@ -95,14 +106,14 @@ def _typed(records: pa.Table, tree: Node, unexpected: Counter[str]) -> tuple[pa.
             ids[place] = table["id"][index].as_py()
         table, rest = table.filter(is_wanted), rest.filter(is_wanted.combine_chunks())
         kept = kept[is_wanted.to_numpy().astype(bool)]
-    rows = records.select(["file", "file_hash", "file_modified_at", "offset"])
+    rows = records.drop_columns(["payload"])
     if len(kept) < rows.num_rows:
         rows = rows.take(pa.array(kept, pa.int64()))
     lake = [
         _versions(table["meta"], rows),
         rows["file_hash"].cast(pa.string()),
         rows["offset"],
-        pa.nulls(table.num_rows, UNMAPPED),
+        rows[CODES] if CODES in rows.column_names else pa.nulls(table.num_rows, UNMAPPED),
         rest,
     ]
     names = [*schema.names, *(field.name for field in LAKE_FIELDS)]
@@ -110,15 +121,24 @@ def _typed(records: pa.Table, tree: Node, unexpected: Counter[str]) -> tuple[pa.
     return with_intervals(tree, rows), _rejected(records, reasons, ids)
 
 
+def _read(unit: Unit) -> Iterator[pa.Table]:
+    for path, groups in unit["sources"]:
+        source = pq.ParquetFile(path, read_dictionary=["file", "file_hash"])
+        wanted = [name for name in source.schema_arrow.names if name in (*COLUMNS, PASSING, CODES)]
+        for group in groups if groups is not None else range(source.num_row_groups):
+            yield source.read_row_group(group, columns=wanted)
+
+
 def standardise_part(unit: Unit, tree: Node) -> Unit:
-    """One task. Gives the silver part, the file of rejected records, and the values that silver does not type."""
-    source = pq.ParquetFile(unit["source"], read_dictionary=["file", "file_hash"])
-    groups = unit["groups"] if unit["groups"] is not None else range(source.num_row_groups)
+    """One task. Gives the silver part, the file of rejected records, and the values that silver does not type.
+
+    `sources` of the unit are files with the row groups to read of each, all where they are None.
+    """
     rows: list[pa.Table] = []
     rejects: list[pa.Table] = []
     unexpected: Counter[str] = Counter()
-    for group in groups:
-        typed, rejected = _typed(source.read_row_group(group, columns=BRONZE_COLUMNS), tree, unexpected)
+    for records in _read(unit):
+        typed, rejected = _typed(records, tree, unexpected)
         rows.append(typed)
         rejects.append(rejected)
     good, refused = pa.concat_tables(rows), pa.concat_tables(rejects)

@@ -30,7 +30,7 @@ def judge(table: str, target: str) -> Mapping[str, Any]:
     folder = Path(table)
     parts = [Part(path.name, pq.ParquetFile(path).metadata.num_rows, 0) for path in sorted(folder.glob("*.parquet"))]
     rejects = Path(f"{target}.rejects")
-    units = list(slices("table", folder, parts, None, rejects))
+    units = list(slices("table", folder, parts, len(ITEMS), None, rejects))
     found = run_units(spark_session(), units, partial(examine, plans={"table": PLAN}))
     failing: dict[str, list[str]] = {item.check.name: [] for item in ITEMS}
     for result in found:

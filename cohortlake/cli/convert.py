@@ -22,12 +22,11 @@ from cohortlake.core.convert import (
     Converted,
     Options,
     Problem,
-    QuarantinedError,
     dumps,
     format_named,
     guess_format,
 )
-from cohortlake.core.errors import SourceError, UsageError
+from cohortlake.core.errors import QuarantinedError, SourceError, UsageError
 from cohortlake.core.readers.framing import UnreadableFileError, open_stream
 
 # The formats that exist, by name.

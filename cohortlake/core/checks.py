@@ -38,21 +38,29 @@ PATIENT_ELEMENTS = ("subject", "patient")
 DELIVERY = "delivery"
 
 
-def silo_types(catalog: Catalog, silo: str) -> list[str]:
-    """The resource types that a silo delivers: those of its mappings, else those of its feeds."""
+def silo_types(catalog: Catalog, silo: str, made: Iterable[str] = ()) -> list[str]:
+    """The resource types that a silo delivers: those of its mappings, else those of its feeds.
+
+    Of a format that is converted it is only known what was `made` of a batch.
+    """
     declared = catalog.silos[silo]
-    if declared.format == "csv":
+    if declared.is_converted:
+        found = set(made)
+    elif declared.format == "csv":
         found = {mapping.resource for mapping in catalog.mappings[silo].values()}
     else:
         found = {feed.resource for feed in declared.feeds.values() if feed.resource}
     return sorted(found)
 
 
-def silo_checks(catalog: Catalog, silo: str) -> list[Check]:
-    """Every check of a silo's delivery that R4 and its protocol say. Raises CatalogError for an element not typed."""
+def silo_checks(catalog: Catalog, silo: str, made: Iterable[str] = ()) -> list[Check]:
+    """Every check of a silo's delivery that R4 and its protocol say; `made` as in `silo_types`.
+
+    Raises CatalogError for an element not typed.
+    """
     declared = catalog.silos[silo]
     checks = list(_delivery_checks(declared))
-    for resource_type in silo_types(catalog, silo):
+    for resource_type in silo_types(catalog, silo, made):
         tree = catalog.resources[resource_type]
         checks += r4_checks(tree)
         checks.append(_fact(resource_type, "keys are unique", "conformance", "fail", Within(0, 0), "duplicate_keys"))

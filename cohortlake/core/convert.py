@@ -15,13 +15,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, Protocol, cast
 
-from cohortlake.core.errors import CohortlakeError, UsageError
-
-
-class QuarantinedError(CohortlakeError):
-    """Some records could not be converted; the others were."""
-
-    exit_code = 15
+from cohortlake.core.errors import UsageError
 
 
 @dataclass(frozen=True)

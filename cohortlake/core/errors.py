@@ -71,3 +71,9 @@ class NotConformantError(CohortlakeError):
     """Cases of the suite failed."""
 
     exit_code = 14
+
+
+class QuarantinedError(CohortlakeError):
+    """Some records could not be converted; the others were."""
+
+    exit_code = 15

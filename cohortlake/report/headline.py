@@ -58,7 +58,7 @@ def status(report: Report) -> Status:
     if report.is_idle:
         return Status("Nothing new", GOOD, "Every file was known already, so what is live did not change.")
     if report.quarantined:
-        is_much = report.quarantined >= MANY * sum(silo.records for silo in report.silos)
+        is_much = report.quarantined >= MANY * sum(silo.judged for silo in report.silos)
         word, level = ("Done, many rejects", BAD) if is_much else ("Done, with rejects", WARN)
         return Status(word, level, _what_happened(report))
     return Status("Done", GOOD, _what_happened(report))
@@ -92,7 +92,8 @@ def _brought(silos: list[Silo], quarantined: int) -> str:
     told += f"{plural(published, 'row')} went live in silver"
     if older:
         told += f", {count(older)} were older than what is live"
-    held = f"{count(quarantined)} ({percent(quarantined, records)} of the records) went to quarantine"
+    share = percent(quarantined, sum(silo.judged for silo in silos))
+    held = f"{count(quarantined)} ({share} of all) went to quarantine"
     return f"{told}, {held if quarantined else 'nothing was rejected'}."
 
 
@@ -158,6 +159,9 @@ def _of_silo(silo: Silo) -> Iterator[Attention]:
         yield Attention(WARN, f"{name}: {names} did not run", anchor)
     if silo.rejected_files:
         yield Attention(WARN, f"{name}: {plural(len(silo.rejected_files), 'file')} rejected whole", anchor)
+    if silo.absent_folder:
+        told = f"{name}: the data folder has no folder {silo.absent_folder}, so nothing was delivered"
+        yield Attention(WARN, told, anchor)
     if silo.deferred_files:
         told = f"{name}: {plural(len(silo.deferred_files), 'file')} still being written, left for the next run"
         yield Attention(NOTE, told, anchor)

@@ -77,6 +77,7 @@ class Silo:
     unexpected: tuple[Unexpected, ...]
     unmapped: tuple[Unmapped, ...]
     rejected_files: dict[str, str]
+    absent_folder: str
     deferred_files: tuple[str, ...]
     empty_files: tuple[str, ...]
     replayed: int
@@ -85,6 +86,11 @@ class Silo:
     @property
     def records(self) -> int:
         return sum(feed.records for feed in self.feeds)
+
+    @property
+    def judged(self) -> int:
+        """Records, or the rows that were made of them where those are more: a message or a document makes many."""
+        return max(self.records, self.published + self.superseded + self.quarantined())
 
     @property
     def landed(self) -> int:
@@ -131,6 +137,7 @@ def read_silo(run: Run, name: str, live: Live) -> Silo:
         unexpected=tuple(_unexpected(land, standardise)),
         unmapped=tuple(_unmapped(standardise)),
         rejected_files={file: facts.text(why) for file, why in facts.mapping(land.get("files_rejected")).items()},
+        absent_folder=facts.text(land.get("absent_folder")),
         deferred_files=_names(land.get("files_deferred")),
         empty_files=_names(land.get("empty_files")),
         replayed=facts.whole(standardise.get("replayed")),

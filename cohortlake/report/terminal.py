@@ -38,6 +38,9 @@ def _lines(report: Report, page: Path) -> Iterator[tuple[str, str]]:
             if step.failure.hint:
                 yield "", f"→ {step.failure.hint}"
     for silo in report.silos:
+        if silo.absent_folder:
+            yield silo.name, f"nothing: the data folder has no folder {silo.absent_folder}"
+            continue
         yield (
             silo.name,
             f"{plural(silo.files_new, 'new file')} of {count(silo.files)} · {plural(silo.landed, 'record')} landed · "

@@ -25,7 +25,7 @@ from cohortlake.core.fhir.definitions import elements, primitive_types, resource
 from expectations.audit import FAILED, audit_columns, audit_sql
 from expectations.examine import Plan, counted, examine, slices
 from spark_jobs.delta import Part
-from spark_jobs.standardise_fhir import BRONZE_COLUMNS, standardise_part
+from spark_jobs.standardise_fhir import COLUMNS, standardise_part
 
 SHARED = Path(os.environ.get("COHORTLAKE_DATA", Path(__file__).parents[3] / "shared/data"))
 CASES = SHARED / "fhir_validator_cases"
@@ -111,9 +111,9 @@ def judge(file: Path, folder: Path) -> Judged:
     text = " ".join(file.read_text(encoding="utf-8").splitlines())
     name = type_of(text)
     tree, at = whole_tree(name), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    row = dict(zip(BRONZE_COLUMNS, (file.name, "hash", at, 0, text), strict=True))
+    row = dict(zip(COLUMNS, (file.name, "hash", at, 0, text), strict=True))
     pq.write_table(pa.Table.from_pylist([row]), folder / "bronze.parquet")
-    unit = {"source": folder / "bronze.parquet", "groups": None, "silo": "cases"}
+    unit = {"sources": [(folder / "bronze.parquet", None)], "silo": "cases"}
     done = standardise_part(unit | {"table": folder / name, "rejects": folder / "rejects"}, tree)
     found = Judged(unknown={path for path in done["unexpected"] if not is_known(name, path)})
     if done["rejected"]:
@@ -123,7 +123,7 @@ def judge(file: Path, folder: Path) -> Judged:
         checks = tuple((item.check, item.column) for item in items)
         plan = Plan(f"cases.{name}", audit_sql(items, {FAILED: "CAST(NULL AS VARCHAR[])"}), checks)
         parts = [Part(**done["part"])]
-        units = slices(name, folder / name, parts, None, folder / "held")
+        units = slices(name, folder / name, parts, len(checks), None, folder / "held")
         found.failed = {check for check, (n, _) in counted([examine(one, {name: plan}) for one in units]).items() if n}
     return found
 

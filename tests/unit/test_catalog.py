@@ -32,7 +32,7 @@ def edited(catalog: Path, file: str, old: str, new: str) -> int:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("format: fhir_ndjson", "format: fax", "format: input should be 'fhir_ndjson' or 'csv'; found 'fax'"),
+        ("format: fhir_ndjson", "format: fax", "format: input should be 'fhir_ndjson', 'csv', 'hl7v2', 'ccda', 'cpcds', 'rif' or 'x12'; found 'fax'"),
         ("purpose: ", "porpoise: ", "porpoise is not known here; allowed are"),
         ("  version: 1.0.0", "  version: one", "protocol.version: string should match pattern"),
         ("  Patient:", "  Patiend:", "resource must be an R4 resource type; 'Patiend' is not one"),

@@ -18,7 +18,7 @@ from spark_jobs.delta import Part
 from spark_jobs.fhir_types import fhir_schema
 
 TREE = resource_tree("Patient", ["gender", "birthDate", "name", "multipleBirthInteger", "generalPractitioner"])
-SCHEMA = pa.schema([*fhir_schema(TREE), ("_file_hash", pa.string()), ("_offset", pa.int64())])
+SCHEMA = pa.schema([*fhir_schema(TREE), ("_file_hash", pa.string()), ("_offset", pa.int64()), ("_rest", pa.string())])
 GENDER = Check("Patient", "gender is known", "conformance", "quarantine", OneOf(("male", "female")), "gender")
 BORN = Check("Patient", "birth is a date", "conformance", "quarantine", WellFormed("date"), "birthDate")
 NAMED = Check("Patient", "name is there", "completeness", "warn", Present(), "name.family")
@@ -62,7 +62,7 @@ def staged(tmp_path):
         part = Part("part.parquet", len(rows), path.stat().st_size)
         return [
             examine(unit, {"Patient": plan})
-            for unit in slices("Patient", tmp_path, [part], failures, tmp_path / "rejects")
+            for unit in slices("Patient", tmp_path, [part], len(items), failures, tmp_path / "rejects")
         ]
 
     return run
@@ -84,7 +84,7 @@ def test_failing_values_are_counted_and_their_rows_named(staged):
 
 @pytest.mark.parametrize("size", [1, 2, 4, 5])
 def test_slices_of_a_part_come_to_the_same(staged, monkeypatch, size):
-    monkeypatch.setattr(module, "ROWS", size)
+    monkeypatch.setattr(module, "VALUES", size * len(CHECKS))
     found = staged(ROWS)
     assert len(found) == -(-len(ROWS) // size)
     assert held(found) == HELD
@@ -144,7 +144,9 @@ def test_rows_that_failed_across_tables_are_held_with_their_own_faults(staged, t
     resolves = Check("Patient", "doctor resolves", "conformance", "quarantine", Resolves(()), "generalPractitioner")
     rows = [GOOD | {"generalPractitioner": [{"reference": f"Practitioner/{n}"}]} for n in range(3)] + [GOOD]
     rows[1] = rows[1] | {"gender": "mael"}
-    across = [{"_file_hash": "h", "_offset": 10 * at, FAILED: ["doctor resolves"]} for at in (1, 2)]
+    across = [{"_file_hash": "h", "_offset": 10 * at, "id": f"p{at}", FAILED: ["doctor resolves"]} for at in (1, 2)]
+    # Of the record that made the last row, another row failed.
+    across.append({"_file_hash": "h", "_offset": 30, "id": "other", FAILED: ["doctor resolves"]})
     pq.write_table(pa.Table.from_pylist(across), tmp_path / "failures.parquet")
     found = staged(rows, [GENDER, resolves], tmp_path / "failures.parquet")
     assert held(found) == {"p1": (["gender is known", "doctor resolves"], []), "p2": (["doctor resolves"], [])}
@@ -161,7 +163,7 @@ def test_a_check_that_cannot_be_computed_is_an_error_and_not_silence(staged, rul
 def test_a_check_of_a_column_that_is_not_there_is_an_error(tmp_path):
     pq.write_table(pa.table({"_file_hash": ["h"], "_offset": [0], "id": ["p"]}), tmp_path / "part.parquet")
     plan = Plan("s.Patient", "SELECT * FROM staged", ((GENDER, "gender"),))
-    (unit,) = slices("Patient", tmp_path, [Part("part.parquet", 1, 1)], None, tmp_path)
+    (unit,) = slices("Patient", tmp_path, [Part("part.parquet", 1, 1)], 1, None, tmp_path)
     with pytest.raises(ExpectationsError, match="gender is known could not be computed"):
         examine(unit, {"Patient": plan})
 
@@ -171,3 +173,12 @@ def test_an_error_names_no_value(staged):
     with pytest.raises(ExpectationsError) as raised:
         staged([GOOD | {"gender": "zx-marker"}], [wrong])
     assert "zx-marker" not in str(raised.value)
+
+
+def test_an_element_that_says_why_it_is_missing_is_there(staged):
+    why = (
+        '{"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}'
+    )
+    there = Check("Patient", "gender is there", "completeness", "quarantine", Present(), "gender")
+    rows = [{"_rest": f'{{"_gender": {why}}}'}, {"_rest": f'{{"_birthDate": {why}, "x": {{"gender": 1}}}}'}, GOOD]
+    assert held(staged(rows, [there])) == {"p1": (["gender is there"], [])}

@@ -132,7 +132,7 @@ def test_many_rejects_are_not_a_footnote(lake: Lake) -> None:
     runs.land(run, "silo", {"Observation": 100}, {"Observation": 5})
     said = page_of(lake, run.end()).said()
     assert "Done, many rejects" in said
-    assert "5 (5.0 % of the records) went to quarantine" in said
+    assert "5 (5.0 % of all) went to quarantine" in said
 
 
 def test_a_verdict_of_another_run_is_not_this_one(lake: Lake) -> None:

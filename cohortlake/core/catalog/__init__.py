@@ -23,19 +23,29 @@ __all__ = ["Catalog", "CodeMap", "Cohort", "Feed", "Mapping", "Node", "Silo", "T
 PROJECT_CATALOG = Path(__file__).parent.parent.parent.parent / "catalog"
 
 
+class Trees(dict[str, Node]):
+    """The typed trees of resource types. One that is not declared is typed whole, once it is asked for."""
+
+    def __missing__(self, resource_type: str) -> Node:
+        """Raises KeyError for what is no R4 resource type."""
+        if resource_type not in resource_types():
+            raise KeyError(resource_type)
+        self[resource_type] = whole_tree(resource_type)
+        return self[resource_type]
+
+
 @dataclass(frozen=True)
 class Catalog:
     """Declarations by name. `mappings` and `maps` are by silo, then by name.
 
-    `resources` are the typed trees of the types that are declared in `resources/` or that a silo delivers; one that is
-    not declared is typed whole.
+    `resources` are the typed trees of the types that are declared in `resources/` or that a silo delivers.
     """
 
     folder: Path
     silos: dict[str, Silo]
     mappings: dict[str, dict[str, Mapping]]
     maps: dict[str, dict[str, CodeMap]]
-    resources: dict[str, Node]
+    resources: Trees
     tables: dict[str, Table]
     cohorts: dict[str, Cohort]
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -58,14 +68,13 @@ def _resource(path: Path) -> Node:
         raise CatalogError(f"{path}:1: {error}") from error
 
 
-def _typed(path: Path, resource_type: str, resources: dict[str, Node]) -> None:
+def _typed(path: Path, resource_type: str, resources: Trees) -> None:
     """See to it that a type that a silo delivers has a tree. Raises CatalogError where R4 has no such type."""
     if resource_type not in resource_types():
         near = difflib.get_close_matches(resource_type, resource_types(), 3)
         hint = f"Did you mean {' or '.join(near)}?" if near else "See https://hl7.org/fhir/R4/resourcelist.html."
         raise CatalogError(f"{path}:1: {resource_type!r} is not an R4 resource type", hint)
-    if resource_type not in resources:
-        resources[resource_type] = whole_tree(resource_type)
+    resources[resource_type]
 
 
 def _check_mapping(path: Path, mapping: Mapping, silo: Silo) -> None:
@@ -79,7 +88,7 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     folder = folder or PROJECT_CATALOG
     if not folder.is_dir():
         raise CatalogError(f"{folder}: there is no catalog folder here", "Name one with --catalog.")
-    resources = {name: _resource(path) for name, path in _each(folder / "resources", "*.yaml").items()}
+    resources = Trees({name: _resource(path) for name, path in _each(folder / "resources", "*.yaml").items()})
     silos: dict[str, Silo] = {}
     mappings: dict[str, dict[str, Mapping]] = {}
     maps: dict[str, dict[str, CodeMap]] = {}

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from cohortlake.core.catalog.origin import Source
 from cohortlake.core.catalog.source import Declaration
 from cohortlake.core.fhir.definitions import resource_types
 
 Severity = Literal["fail", "quarantine", "warn"]
+Format = Literal["fhir_ndjson", "csv", "hl7v2", "ccda", "cpcds", "rif", "x12"]
 
 
 class Protocol(Declaration):
@@ -71,9 +73,15 @@ class Silo(Declaration):
     protocol: Protocol
     purpose: str
     legal_basis: str
-    format: Literal["fhir_ndjson", "csv"]
+    format: Format
     folder: Annotated[str, Field(description="the silo's folder under the data folder")]
+    left_to_others: Annotated[
+        list[str], Field(description="patterns of files of the folder that other silos take")
+    ] = []
+    zone: Annotated[str, Field(description="the IANA name of the zone of times that carry none")] = "UTC"
+    authorities: Annotated[dict[str, str], Field(description="URIs of the sender's own assigning authorities")] = {}
     max_record_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
+    source: Source | None = None
     freshness: Freshness
     feeds: Annotated[dict[str, Feed], Field(min_length=1)]
     quirks: list[str] = []
@@ -102,6 +110,11 @@ class Silo(Declaration):
                 if not feed.columns:
                     raise ValueError(f"feeds.{name}.columns must list the columns of the extract")
         return self
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether a format's own module makes FHIR of its records (`cohortlake.core.convert`)."""
+        return self.format not in ("fhir_ndjson", "csv")
 
     @property
     def is_signed(self) -> bool:

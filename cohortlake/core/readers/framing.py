@@ -22,6 +22,8 @@ BOM = b"\xef\xbb\xbf"
 OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 # A quoted field may hold line breaks; more than this many lines is a quote that was never closed.
 MAX_CSV_LINES = 1000
+# Formats that are not cut by line are read whole: no file of theirs may be larger.
+WHOLE = 2 * 1024**3
 
 
 class UnreadableFileError(Exception):
@@ -45,6 +47,15 @@ def is_gzip(path: Path) -> bool:
 def open_stream(path: Path) -> BinaryIO:
     """The file's bytes, unzipped if it is gzip by its first bytes, whatever its name."""
     return cast("BinaryIO", gzip.open(path, "rb") if is_gzip(path) else path.open("rb"))
+
+
+def read_whole(path: Path) -> bytes:
+    """All of a file's bytes, unzipped. Raises UnreadableFileError, also for more than `WHOLE` of them."""
+    with open_stream(path) as stream:
+        data = _read(stream, WHOLE + 1)
+    if len(data) > WHOLE:
+        raise UnreadableFileError(f"larger than {WHOLE} bytes: the sender should split it")
+    return data
 
 
 def _read(stream: BinaryIO, size: int) -> bytes:

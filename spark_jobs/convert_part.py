@@ -1,0 +1,104 @@
+"""The task of `standardise` for formats that are converted: records of bronze to FHIR JSON, a file a resource type."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cohortlake.core.convert import Converted, Options, Record, dumps, format_named
+from spark_jobs.delta import COMPRESSION
+from spark_jobs.fhir_types import UNMAPPED
+from spark_jobs.parallel import Unit
+from spark_jobs.standardise_fhir import CODES, COLUMNS, PASSING
+
+RECORD = ["file", "file_hash", "file_modified_at", "offset", "payload", "encoding"]
+# The tag of what a record only refers to: a fact of another record on it is the better one.
+PASSING_TAG = "passing"
+
+
+def record_of(row: Mapping[str, Any]) -> Record:
+    """A record of bronze as its bytes came."""
+    return Record(row["offset"], row["payload"].encode(row["encoding"] or "utf-8"))
+
+
+def is_passing(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource says of itself that it was told in passing."""
+    return any(tag.get("code") == PASSING_TAG for tag in resource.get("meta", {}).get("tag", ()))
+
+
+def _codes(line: str, codes: Counter[tuple[str, str]]) -> list[dict[str, str]] | None:
+    """The codes of a record that no map knows, as far as this resource of it carries them."""
+    found = [{"map": name, "code": code} for name, code in sorted(codes) if f'"{code}"' in line]
+    return found or None
+
+
+class Made:
+    """What a task makes: a resource a row, by type."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, list[Any]]] = {}
+
+    def add(self, row: Mapping[str, Any], converted: Converted) -> None:
+        """The resources of a record."""
+        for resource in converted.resources:
+            line = dumps(resource)
+            columns = self.rows.setdefault(resource["resourceType"], {name: [] for name in (*COLUMNS, PASSING, CODES)})
+            for name in ("file", "file_hash", "file_modified_at", "offset"):
+                columns[name].append(row[name])
+            columns["payload"].append(line)
+            columns[PASSING].append(is_passing(resource))
+            columns[CODES].append(_codes(line, converted.codes))
+
+    def write(self, folder: Path) -> dict[str, dict[str, Any]]:
+        """A file a resource type: its path and number of rows."""
+        files = {}
+        for name, columns in self.rows.items():
+            made = pa.table({**columns, CODES: pa.array(columns[CODES], UNMAPPED)})
+            path = folder / f"{name}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(made, path, **COMPRESSION)
+            files[name] = {"path": str(path), "rows": made.num_rows}
+        return files
+
+
+def convert_part(unit: Unit) -> Unit:
+    """One task: the unit's row groups of a bronze part.
+
+    Gives the files by resource type, the rejected records, and what was counted: records, codes that no map knows,
+    what no map takes, and warnings, by name.
+    """
+    options = Options(zone=unit["zone"], authorities=tuple(sorted(unit["authorities"].items())))
+    fmt = format_named(unit["format"])
+    source = pq.ParquetFile(unit["source"])
+    made, rejected = Made(), []
+    codes: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    warnings: Counter[str] = Counter()
+    records = 0
+    for group in unit["groups"]:
+        for row in source.read_row_group(group, columns=RECORD).to_pylist():
+            records += 1
+            converted = fmt.to_fhir(record_of(row), options)
+            left += converted.unmapped
+            warnings.update(problem.reason for problem in converted.problems if problem.severity == "warning")
+            if converted.error is None:
+                codes.update({f"{name}: {code}": count for (name, code), count in converted.codes.items()})
+                made.add(row, converted)
+                continue
+            errors = [problem for problem in converted.problems if problem.severity == "error"]
+            reasons = [f"{problem.reason}: {problem.place}".removesuffix(": ") for problem in errors]
+            place = {name: row[name] for name in ("file", "file_hash", "offset")}
+            rejected.append({**place, "id": None, "reasons": reasons, "feed": unit["feed"], "resource_type": ""})
+    return {
+        "files": made.write(Path(unit["target"])),
+        "records": records,
+        "rejected": rejected,
+        "codes": dict(codes),
+        "left": dict(left),
+        "warnings": dict(warnings),
+    }

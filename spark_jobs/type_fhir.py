@@ -1,0 +1,85 @@
+"""JSON of FHIR resources to staged parts of silver: the tasks of `standardise_fhir`, run and gathered by table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from deltalake import Schema
+
+from cohortlake.core.catalog import Node
+from spark_jobs import delta
+from spark_jobs.context import Context
+from spark_jobs.fhir_types import PARTITION, silver_schema
+from spark_jobs.parallel import Unit, run_units
+from spark_jobs.staged import Staged
+from spark_jobs.standardise_fhir import standardise_part
+
+
+@dataclass
+class Typed:
+    """What was staged, by table; the records that were rejected; the values that silver does not type, by table."""
+
+    staged: dict[str, Staged] = field(default_factory=dict)
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    unexpected: dict[str, Counter[str]] = field(default_factory=dict)
+
+
+def create_silver(ctx: Context, tree: Node) -> None:
+    """The silver table of a resource type, partitioned by silo; a column newly declared is added to it."""
+    table, schema = ctx.lake.silver(tree.name), silver_schema(tree)
+    live = delta.create(
+        table,
+        schema,
+        description=f"FHIR R4 {tree.name}: the newest version of every resource, by silo and id",
+        partition_by=[PARTITION],
+        properties={"delta.enableDeletionVectors": "true", "delta.dataSkippingStatsColumns": "id"},
+    )
+    if live.schema() != Schema.from_arrow(schema):
+        with ctx.lake.lock(f"silver.{tree.name}"):
+            delta.add_columns(ctx.spark, table, schema)
+
+
+def typing_unit(ctx: Context, resource: str, feed: str, rows: int, sources: list[tuple[str, list[int] | None]]) -> Unit:
+    """A task: files of JSON, with the row groups to read of each (all where None), that become one part of silver."""
+    rejects = ctx.lake.staging("phi", ctx.scope) / "rejects"
+    unit: Unit = {"resource": resource, "feed": feed, "rows": rows, "sources": sources, "silo": ctx.scope}
+    return unit | {"table": str(ctx.lake.silver(resource)), "rejects": str(rejects)}
+
+
+def stage_typed(ctx: Context, units: Sequence[Unit]) -> Typed:
+    """Run the tasks, the largest first, and gather what they made."""
+    units = sorted(units, key=lambda unit: -unit["rows"])
+    trees = {name: ctx.catalog.resources[name] for name in sorted({unit["resource"] for unit in units})}
+    for tree in trees.values():
+        create_silver(ctx, tree)
+    results = run_units(
+        ctx.spark,
+        units,
+        partial(_work, trees=trees),
+        marks=ctx.lake.staging("phi", ctx.scope) / "marks",
+        progress=lambda done, total: ctx.progress(done, total, f"{done} of {total} parts"),
+    )
+    made = Typed()
+    for unit, result in zip(units, results, strict=True):
+        name = unit["resource"]
+        table = made.staged.setdefault(name, Staged(name, [], 0))
+        if result["part"]:
+            table.parts.append(delta.Part(**result["part"]))
+        table.rows += result["rows"]
+        made.refused[name] += result["rejected"]
+        made.unexpected.setdefault(name, Counter()).update(result["unexpected"])
+        if result["rejects"]:
+            rows = pq.read_table(Path(result["rejects"])).to_pylist()
+            made.rejected += [{**row, "feed": unit["feed"], "resource_type": name} for row in rows]
+    return made
+
+
+def _work(unit: Unit, trees: dict[str, Node]) -> Unit:
+    return standardise_part(unit, trees[unit["resource"]])
