@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from cohortlake.core.catalog import Silo
-from cohortlake.core.errors import UnsignedProtocolError
+from cohortlake.core.catalog.silo import check_signed
 from cohortlake.core.lake import Lake
 from cohortlake.core.readers.framing import is_gzip
 from spark_jobs import delta, quarantine
@@ -92,15 +92,6 @@ def _held(
 def _rejected_rows(ctx: Context, file: Unit, batch: str, folder: Path) -> list[dict[str, Any]]:
     rows = [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
     return [_held(ctx, file, batch, row["offset"], row["reason"], row["payload"]) for row in rows]
-
-
-def check_signed(silo: Silo, force: bool) -> None:
-    """Raises UnsignedProtocolError for a protocol that nobody signed, unless forced."""
-    if not silo.is_signed and not force:
-        raise UnsignedProtocolError(
-            f"silo {silo.name}: its protocol {silo.protocol.version} is not signed off",
-            f"Have it signed: signed_off and signed_by in catalog/silos/{silo.name}/silo.yaml. Or run with --force.",
-        )
 
 
 def run(ctx: Context) -> StepResult:

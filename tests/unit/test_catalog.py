@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cohortlake.core.catalog import PROJECT_CATALOG, load_catalog
+from cohortlake.core.catalog.silo import check_signed
 from cohortlake.core.errors import CatalogError, UnsignedProtocolError
 from cohortlake.plan import make_plan
-from spark_jobs.land import check_signed
 
 SILO = "silos/site_a_fhir_r4/silo.yaml"
 
@@ -32,7 +32,11 @@ def edited(catalog: Path, file: str, old: str, new: str) -> int:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("format: fhir_ndjson", "format: fax", "format: input should be 'fhir_ndjson', 'csv', 'hl7v2', 'ccda', 'cpcds', 'rif' or 'x12'; found 'fax'"),
+        (
+            "format: fhir_ndjson",
+            "format: fax",
+            "format: input should be 'fhir_ndjson', 'csv', 'hl7v2', 'ccda', 'cpcds', 'rif' or 'x12'; found 'fax'",
+        ),
         ("purpose: ", "porpoise: ", "porpoise is not known here; allowed are"),
         ("  version: 1.0.0", "  version: one", "protocol.version: string should match pattern"),
         ("  Patient:", "  Patiend:", "resource must be an R4 resource type; 'Patiend' is not one"),

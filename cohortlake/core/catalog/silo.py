@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from cohortlake.core.catalog.origin import Source
 from cohortlake.core.catalog.source import Declaration
+from cohortlake.core.errors import UnsignedProtocolError
 from cohortlake.core.fhir.definitions import resource_types
 
 Severity = Literal["fail", "quarantine", "warn"]
@@ -119,3 +120,12 @@ class Silo(Declaration):
     @property
     def is_signed(self) -> bool:
         return self.protocol.signed_off is not None and bool(self.protocol.signed_by)
+
+
+def check_signed(silo: Silo, force: bool) -> None:
+    """Raises UnsignedProtocolError for a protocol that nobody signed, unless forced."""
+    if not silo.is_signed and not force:
+        raise UnsignedProtocolError(
+            f"silo {silo.name}: its protocol {silo.protocol.version} is not signed off",
+            f"Have it signed: signed_off and signed_by in catalog/silos/{silo.name}/silo.yaml. Or run with --force.",
+        )

@@ -1,0 +1,154 @@
+"""The folder that a silo's deliveries are fetched into: each appears in it whole, by one rename.
+
+```
+FOLDER/<delivery>/…            what land takes
+FOLDER/<delivery>/_delivery.json   where it came from: for people, not for land
+FOLDER/.fetch/state.json       how far the fetching is
+FOLDER/.fetch/staged/…         a delivery that is not yet whole
+```
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cohortlake.core.errors import LakeBusyError
+from cohortlake.core.lake import write_error
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What was fetched at once. `delivery` is its folder's name, None where there was nothing to fetch.
+
+    `rows` counts records by feed, `deleted` those that say what is gone. Both hold from `since` (None: from the
+    beginning) to `until`, instants of the source. `issues` counts what the source says went wrong, by kind; `problems`
+    says what is wrong with files that were taken all the same.
+    """
+
+    delivery: str | None
+    since: str | None
+    until: str | None
+    rows: dict[str, int] = field(default_factory=dict)
+    deleted: dict[str, int] = field(default_factory=dict)
+    issues: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Landing:
+    """A silo's landing folder. Only the holder of its lock may change it."""
+
+    folder: Path
+
+    @property
+    def staged(self) -> Path:
+        return self.folder / ".fetch/staged"
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / ".fetch/state.json"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder; the kernel lets go of it however the process ends. Raises LakeBusyError, LakeWriteError."""
+        with _clear(self.folder):
+            self.staged.mkdir(parents=True, exist_ok=True)
+            # What is kept here may hold signed URLs and hashes of rows: it is for its owner.
+            self.staged.parent.chmod(0o700)
+            handle = os.open(self.staged.parent / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise LakeBusyError(
+                    f"another run fetches into {self.folder}", "Wait for it to end, then run again."
+                ) from error
+            yield
+        finally:
+            os.close(handle)
+
+    def read_state(self) -> dict[str, Any]:
+        """What the last `write_state` kept; empty before the first."""
+        if not self._state.exists():
+            return {}
+        state: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
+        return state
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Keep a state so that it outlives a crash. Raises LakeWriteError."""
+        with _clear(self._state):
+            fresh = self._state.with_suffix(".part")
+            with fresh.open("w", encoding="utf-8") as stream:
+                json.dump(state, stream, indent=1)
+                stream.flush()
+                os.fsync(stream.fileno())
+            fresh.replace(self._state)
+
+    def clear(self) -> None:
+        """Forget the delivery that is not whole."""
+        shutil.rmtree(self.staged, ignore_errors=True)
+        with _clear(self.staged):
+            self.staged.mkdir(parents=True, exist_ok=True)
+
+    def has(self, delivery: str) -> bool:
+        return (self.folder / delivery).is_dir()
+
+    def about(self, delivery: str) -> dict[str, Any]:
+        """What `publish` was told of a delivery."""
+        about: dict[str, Any] = json.loads((self.folder / delivery / "_delivery.json").read_text(encoding="utf-8"))
+        return about
+
+    def keep_only(self, names: set[str]) -> None:
+        """Remove what else lies staged: left by a run that was killed."""
+        for path in self.staged.iterdir():
+            if path.name not in names:
+                path.unlink()
+
+    def publish(self, delivery: str, about: dict[str, Any]) -> Path:
+        """Let the staged delivery appear, with `about` as its `_delivery.json`. Raises LakeWriteError."""
+        place = self.folder / delivery
+        with _clear(place):
+            text = json.dumps(about, indent=1, ensure_ascii=False)
+            (self.staged / "_delivery.json").write_text(text + "\n", encoding="utf-8")
+            for path in self.staged.iterdir():
+                _sync(path)
+            _sync(self.staged)
+            self.staged.rename(place)
+            _sync(self.folder)
+        return place
+
+
+def digest(path: Path) -> str:
+    """A file's SHA-256."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems do not sync folders.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _clear(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise write_error(error, path) from error
