@@ -1,0 +1,220 @@
+"""Records to scored pairs, with Splink on DuckDB. Tables in, tables out; the model is the catalog's.
+
+Splink 5: https://moj-analytical-services.github.io/splink. Every m and u is declared, so nothing is trained, and the
+same records give the same pairs on any machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from cohortlake.core.persons.declared import Blocking, Comparison, Levels, PersonModel, Rule
+from cohortlake.core.persons.weights import estimated_prior, probability_of, weight_of
+from cohortlake.core.sql import literal
+
+EVERY_PAIR = Blocking(when="1 = 1")
+# Identifying values that a placeholder would make many records share.
+SCALARS, ARRAYS = ("ssn", "email", "address"), ("identifiers", "phones", "record_numbers")
+EVIDENCE = pa.struct([("comparison", pa.string()), ("level", pa.string()), ("weight", pa.float64())])
+# Weights in bits; `evidence` has a level a comparison.
+PAIRS = pa.schema(
+    {
+        "left": pa.int64(),
+        "right": pa.int64(),
+        "weight": pa.float64(),
+        "probability": pa.float64(),
+        "rule": pa.string(),
+        "hold": pa.string(),
+        "evidence": pa.list_(EVIDENCE),
+    }
+)
+
+
+@contextmanager
+def connection(memory: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB for one linkage; what does not fit into memory goes to a folder that is removed."""
+    with tempfile.TemporaryDirectory(prefix="cohortlake-link-") as spill:
+        config = {"temp_directory": spill, "autoinstall_known_extensions": "false"}
+        with duckdb.connect(config=config | ({"memory_limit": memory} if memory else {})) as opened:
+            yield opened
+
+
+class Scorer:
+    """Scores pairs of `rows` (demographics.SCHEMA); a record's number is its row's, from 0."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, rows: pa.Table, model: PersonModel) -> None:
+        self.con, self.model, self.count, self.prior = con, model, rows.num_rows, 0.0
+        con.register("given", rows.append_column("record", pa.array(range(rows.num_rows), pa.int64())))
+        con.execute(f"CREATE OR REPLACE TABLE records AS {told_apart(model)}")
+        con.unregister("given")
+
+    @cached_property
+    def first_prior(self) -> float:
+        """The probability that two random records of the data are one person's, by the declared rules."""
+        found = " UNION ".join(
+            f"SELECT l.record, r.record FROM records l JOIN records r ON l.record < r.record AND {rule.when}"  # noqa: S608
+            for rule in self.model.prior.rules
+        )
+        return self._bounded(self._number(f"SELECT count(*) FROM ({found})"))  # noqa: S608
+
+    def _bounded(self, matches: float) -> float:
+        """Matches as a share of all pairs, within the declared bounds."""
+        declared, possible = self.model.prior, max(self.count * (self.count - 1) / 2, 1)
+        return min(max(matches, declared.fewest * self.count), declared.most * self.count, possible / 2) / possible
+
+    @cached_property
+    def _api(self) -> Any:
+        from splink import DuckDBAPI
+
+        return DuckDBAPI(self.con)
+
+    @cached_property
+    def _linker(self) -> Any:
+        from splink import Linker, SettingsCreator
+
+        logging.getLogger("splink").setLevel(logging.ERROR)
+        settings = SettingsCreator(
+            link_type="dedupe_only",
+            unique_id_column_name="record",
+            probability_two_random_records_match=self.first_prior,
+            comparisons=[comparison(c) for c in self.model.comparisons],
+            blocking_rules_to_generate_predictions=[blocking(rule) for rule in self._blocking()],
+            retain_matching_columns=True,  # brings the levels
+            retain_intermediate_calculation_columns=True,
+        )
+        return Linker(self._api.register("records"), settings, log_level=None, validate_settings=False)
+
+    def _blocking(self) -> list[Blocking]:
+        return [EVERY_PAIR] if self.count <= self.model.compare_all_up_to else self.model.blocking
+
+    def blocked(self) -> tuple[int, pa.Table]:
+        """How many pairs were compared, and those of them that weigh `thresholds.keep` or more."""
+        pairs = self._linker.inference.compute_blocked_pairs_for_predict()
+        compared = self._number(f"SELECT count(*) FROM {pairs.physical_name}")  # noqa: S608
+        found = self._predict(self.model.thresholds.keep)
+        pairs.drop_table_from_database_and_remove_from_cache()
+        weights = found["weight"].to_pylist()
+        self.prior = estimated_prior(weights, self.first_prior, self._bounded, self.model.prior.rounds)
+        return compared, self._moved(found)
+
+    def among(self, pairs: Iterable[tuple[int, int]]) -> pa.Table:
+        """The named pairs, whatever they weigh; after `blocked`, which estimates the prior."""
+        wanted = pa.Table.from_pylist(
+            [{"join_key_l": left, "join_key_r": right, "match_key": "0"} for left, right in pairs],
+            schema=pa.schema([("join_key_l", pa.int64()), ("join_key_r", pa.int64()), ("match_key", pa.string())]),
+        )
+        if not wanted.num_rows:
+            return PAIRS.empty_table()
+        self._linker.table_management.register_blocked_pairs_for_predict(self._api.register(wanted))
+        return self._moved(self._predict(None))
+
+    def _moved(self, pairs: pa.Table) -> pa.Table:
+        """Pairs with the estimated prior in place of the first."""
+        moved = weight_of(self.prior) - weight_of(self.first_prior)
+        weights = [weight + moved for weight in pairs["weight"].to_pylist()]
+        made = {"weight": weights, "probability": [probability_of(weight) for weight in weights]}
+        for name, values in made.items():
+            pairs = pairs.set_column(pairs.schema.get_field_index(name), name, pa.array(values, pa.float64()))
+        return pairs
+
+    def _predict(self, above: float | None) -> pa.Table:
+        found = self._linker.inference.predict(threshold_match_weight=above, warning_mode="never")
+        made = self.con.sql(evidence_sql(self.model, found.physical_name)).to_arrow_table().cast(PAIRS)
+        found.drop_table_from_database_and_remove_from_cache()
+        return made
+
+    def _number(self, sql: str) -> int:
+        row = self.con.execute(sql).fetchone()
+        return int(row[0]) if row else 0
+
+
+def told_apart(model: PersonModel) -> str:
+    """The given records without the values that so many share that they tell no one apart."""
+    most = model.cleaning.shared_by_at_most
+    scalars = ", ".join(
+        f"CASE WHEN {name} IS NULL OR count(*) OVER (PARTITION BY {name}) <= {most} THEN {name} END AS {name}"
+        for name in SCALARS
+    )
+    frequent = ", ".join(
+        f"(SELECT coalesce(list(v), []) AS f_{name} FROM "  # noqa: S608
+        f"(SELECT v FROM given, unnest({name}) u(v) GROUP BY v HAVING count(*) > {most}))"
+        for name in ARRAYS
+    )
+    arrays = ", ".join(f"list_filter({name}, lambda v: NOT list_contains(f_{name}, v)) AS {name}" for name in ARRAYS)
+    left_out = ", ".join(f"f_{name}" for name in ARRAYS)
+    return f"SELECT * EXCLUDE ({left_out}) REPLACE ({scalars}, {arrays}) FROM given, {frequent} ORDER BY record"  # noqa: S608
+
+
+def blocking(rule: Blocking) -> dict[str, Any]:
+    """A blocking rule as Splink wants it."""
+    return {"blocking_rule": rule.when} | ({"arrays_to_explode": rule.explode} if rule.explode else {})
+
+
+def comparison(declared: Comparison) -> dict[str, Any]:
+    """A comparison as Splink wants it."""
+    levels = []
+    for level in declared.levels:
+        made: dict[str, Any] = {"sql_condition": level.when, "label_for_charts": level.name}
+        if level.is_missing:
+            made |= {"is_null_level": True}
+        else:
+            made |= {"m_probability": level.m, "u_probability": level.u}
+        if level.tf:
+            # Its u is the frequency of the value that is shared.
+            made |= {"tf_adjustment_column": level.tf, "tf_minimum_u_value": level.tf_floor}
+            made |= {"disable_tf_exact_match_detection": True}
+        levels.append(made)
+    return {"output_column_name": declared.name, "comparison_levels": levels}
+
+
+def evidence_sql(model: PersonModel, scored: str) -> str:
+    """PAIRS of Splink's table of scored pairs."""
+    told = ", ".join(
+        f"{{'comparison': {literal(c.name)}, 'level': {level_sql(c)}, 'weight': {_weight(c)}}}"
+        for c in model.comparisons
+    )
+    return (
+        'SELECT least(record_l, record_r) AS "left", greatest(record_l, record_r) AS "right", match_weight AS weight, '  # noqa: S608
+        f"match_probability AS probability, {first_rule(model, model.rules)} AS rule, "
+        f"{first_rule(model, model.holds)} AS hold, [{told}] AS evidence FROM {scored} "
+        "ORDER BY record_l, record_r"
+    )
+
+
+def codes(declared: Comparison) -> dict[str, int]:
+    """Splink's number of each level: -1 where there is nothing to compare, and the lowest level is 0."""
+    compared = [level.name for level in declared.levels if not level.is_missing]
+    return {level.name: -1 for level in declared.levels} | {name: n for n, name in enumerate(reversed(compared))}
+
+
+def level_sql(declared: Comparison) -> str:
+    """The name of the level at which a pair stands."""
+    cases = " ".join(f"WHEN {code} THEN {literal(name)}" for name, code in codes(declared).items())
+    return f"CASE gamma_{declared.name} {cases} END"
+
+
+def first_rule(model: PersonModel, rules: Iterable[Rule]) -> str:
+    """The name of the first rule that a pair meets, or null."""
+    cases = " ".join(f"WHEN {_met(model, rule.levels)} THEN {literal(rule.name)}" for rule in rules)
+    return f"CASE {cases} END" if cases else "NULL"
+
+
+def _met(model: PersonModel, levels: Levels) -> str:
+    known = {c.name: codes(c) for c in model.comparisons}
+    return " AND ".join(
+        f"gamma_{name} IN ({', '.join(str(known[name][level]) for level in allowed)})"
+        for name, allowed in levels.items()
+    )
+
+
+def _weight(declared: Comparison) -> str:
+    has_tf = any(level.tf for level in declared.levels)
+    return f"mw_{declared.name}" + (f" + mw_tf_adj_{declared.name}" if has_tf else "")

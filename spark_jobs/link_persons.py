@@ -1,0 +1,85 @@
+"""Records to persons: scored pairs, what humans and sources say, clusters. No table is read or written here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from cohortlake.core.persons.clusters import Kind, Link, clusters, components
+from cohortlake.core.persons.declared import PersonModel
+from cohortlake.core.persons.weights import weight_of
+from spark_jobs.link_model import PAIRS, Scorer, connection
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Clusters of record numbers (a record of none is a person of its own), and the pairs that were scored.
+
+    `compared` counts the pairs that blocking gave. `unchecked` counts groups too large to check pair by pair.
+    """
+
+    clusters: list[list[int]]
+    pairs: pa.Table
+    prior: float
+    compared: int
+    unchecked: int
+
+
+def find_persons(
+    rows: pa.Table,
+    model: PersonModel,
+    *,
+    same: Sequence[Pair] = (),
+    different: Sequence[Pair] = (),
+    told: Sequence[Pair] = (),
+    memory: str = "",
+) -> Found:
+    """Find which rows (demographics.SCHEMA) are one person's; a record's number is its row's.
+
+    `same` and `different` are decisions of humans, `told` what sources say (HL7 v2 A40, `Patient.link`).
+    """
+    if rows.num_rows < 2:
+        return Found([], PAIRS.empty_table(), 0.0, 0, 0)
+    with connection(memory) as con:
+        scorer = Scorer(con, rows, model)
+        compared, pairs = scorer.blocked()
+        stated = [Link(*pair, Kind.DECISION) for pair in same] + [Link(*pair, Kind.SOURCE) for pair in told]
+        links = [*stated, *model_links(pairs, model)]
+        groups = components((link.left, link.right) for link in links)
+        seen = set(zip(pairs["left"].to_pylist(), pairs["right"].to_pylist(), strict=True))
+        small = [group for group in groups if len(group) <= model.largest_checked]
+        wanted = {_ordered(link.left, link.right) for link in stated} | {_ordered(*pair) for pair in different}
+        wanted |= {(left, right) for group in small for n, left in enumerate(group) for right in group[n + 1 :]}
+        pairs = pa.concat_tables([pairs, scorer.among(sorted(wanted - seen))])
+        against = conflicts(pairs, model, scorer.prior)
+        made = clusters(links, apart=different, conflicts=against)
+        return Found(made, pairs, scorer.prior, compared, len(groups) - len(small))
+
+
+def model_links(pairs: pa.Table, model: PersonModel) -> list[Link[int]]:
+    """The pairs that link by a rule, or by their probability where nothing holds them."""
+    columns = (pairs[name].to_pylist() for name in ("left", "right", "weight", "probability", "rule", "hold"))
+    return [
+        Link(left, right, Kind.RULE if rule else Kind.MODEL, weight)
+        for left, right, weight, probability, rule, hold in zip(*columns, strict=True)
+        if rule or (probability >= model.thresholds.link and not hold)
+    ]
+
+
+def conflicts(pairs: pa.Table, model: PersonModel, prior: float) -> list[Pair]:
+    """The pairs that keep clusters apart: held ones, and those whose evidence speaks against them."""
+    lowest = model.thresholds.conflict + weight_of(prior)
+    columns = (pairs[name].to_pylist() for name in ("left", "right", "weight", "rule", "hold"))
+    return [
+        (left, right)
+        for left, right, weight, rule, hold in zip(*columns, strict=True)
+        if not rule and (hold or weight < lowest)
+    ]
+
+
+def _ordered(left: int, right: int) -> Pair:
+    return (left, right) if left < right else (right, left)
