@@ -1,0 +1,66 @@
+"""What kind of file a header is of, and where its columns stand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cohortlake.core.claims.declared import Declared, Kind
+
+# How much of what a kind is known by must be there.
+HALF = 0.5
+NOISE = re.compile(r"[\s_()\-]+")
+
+
+class NoLayoutError(ValueError):
+    """The header is of no kind that is known, or lacks a column. The message says which."""
+
+
+def plain(name: str) -> str:
+    """A column's name as it is compared: without case, blanks, hyphens, brackets."""
+    return NOISE.sub("", name).casefold()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A kind of file, and its columns as a file has them."""
+
+    kind: Kind
+    columns: tuple[str, ...]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each name stands; of columns that share a name the first counts."""
+        found: dict[str, int] = {}
+        for place, name in enumerate(self.columns):
+            found.setdefault(plain(name), place)
+        return found
+
+    def place(self, name: str) -> int | None:
+        """Where a column stands, under its name or another that it has."""
+        others = self.kind.aliases.get(name, ())
+        return next((self.places[key] for n in (name, *others) if (key := plain(n)) in self.places), None)
+
+    def share(self) -> float:
+        """How much of what its kind is known by is there, from 0 to 1."""
+        known = self.kind.known_by
+        return sum(self.place(name) is not None for name in known) / len(known)
+
+    def missing(self) -> str | None:
+        """The first required column that is not there."""
+        return next((name for name in (*self.kind.key, *self.kind.required) if self.place(name) is None), None)
+
+
+def layout_of(columns: tuple[str, ...], declared: Declared) -> Layout:
+    """The layout of a header. Raises NoLayoutError."""
+    layouts = [Layout(kind, columns) for kind in declared.kinds.values()]
+    best = max(layouts, key=lambda layout: (layout.share(), len(layout.kind.known_by)))
+    if best.share() < HALF:
+        raise NoLayoutError("the header is of no kind of file that is known")
+    absent = best.missing()
+    if absent:
+        raise NoLayoutError(f"the column {absent} is missing")
+    return best

@@ -1,0 +1,274 @@
+"""What compiled templates are made of: functions of a scope that give the values of an element."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cohortlake.core.catalog.mapping import CodeMap
+from cohortlake.core.claims.declared import Codes
+from cohortlake.core.claims.run import Run, Scope, coded, resource_id
+from cohortlake.core.claims.values import convert
+from cohortlake.core.fhir.definitions import Element
+from cohortlake.core.hl7v2.makers import set_bound
+from cohortlake.core.hl7v2.run import merged
+
+if TYPE_CHECKING:
+    from cohortlake.core.claims.templates import ResourceMaker
+
+# Values for an element, and whether any came from the record (constants alone make no object).
+Found = tuple[list[Any], bool]
+Make = Callable[[Scope], Found]
+Read = Callable[[Scope], str]
+Fill = Callable[[Scope, dict[str, Any]], bool]
+NOTHING: Found = ([], False)
+
+
+class Keyed(dict[str, Any]):
+    """An entry that others of its key are merged with, and that items may point at."""
+
+    key: tuple[str, ...] = ()
+
+
+def filled(fills: list[Fill]) -> Make:
+    """An object of its elements."""
+
+    def make(scope: Scope) -> Found:
+        result: dict[str, Any] = {}
+        is_found = False
+        for fill_one in fills:
+            is_found = fill_one(scope, result) or is_found
+        return ([result], is_found) if result else NOTHING
+
+    return make
+
+
+def fill(element: Element, parts: list[Make], is_numbered: bool) -> Fill:
+    """An element of an object: its values from all parts; of a choice the first that has a value stands."""
+    name, is_list, choice = element.name, element.is_list, element.choice
+    allowed = frozenset(element.codes or ()) if element.type == "code" else frozenset()
+
+    def put(scope: Scope, result: dict[str, Any]) -> bool:
+        if choice and any(other.startswith(choice) for other in result):
+            return False
+        values, is_found = parts[0](scope) if len(parts) == 1 else _all(parts, scope)
+        if not values:
+            return False
+        if is_numbered:
+            values = _numbered(values, scope.run)
+        elif len(values) > 1:
+            values = _distinct(values)
+            if not is_list:
+                scope.run.unmapped[f"{name}: further values"] += len(values) - 1
+        if allowed and not allowed.issuperset(values):
+            set_bound(result, name, values, is_list, allowed)
+        else:
+            result[name] = values if is_list else values[0]
+        return is_found
+
+    return put
+
+
+def _all(parts: list[Make], scope: Scope) -> Found:
+    found: list[Any] = []
+    is_found = False
+    for part in parts:
+        values, counts = part(scope)
+        found += values
+        is_found = is_found or counts
+    return found, is_found
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    seen = {repr(value): value for value in reversed(values)}
+    return list(reversed(seen.values()))
+
+
+def _numbered(values: list[Any], run: Run) -> list[Any]:
+    """Entries in order with their `sequence`: their own numbers where all have one, and no two the same."""
+    entries: dict[Any, dict[str, Any]] = {}
+    for position, value in enumerate(values):
+        key = value.key if isinstance(value, Keyed) else position
+        known = entries.get(key)
+        entries[key] = dict(value) if known is None else merged(known, value)
+    given = [entry.get("sequence") for entry in entries.values()]
+    is_own = all(given) and len(set(given)) == len(given)
+    if not is_own and any(given):
+        run.warn("lines without a number of their own: numbered in order", "sequence")
+    for position, (key, entry) in enumerate(entries.items(), 1):
+        sequence = entry.pop("sequence", None) if is_own else position
+        entries[key] = {"sequence": sequence, **{name: v for name, v in entry.items() if name != "sequence"}}
+        if isinstance(key, tuple):
+            run.numbers[key] = position if sequence is None else sequence
+    return list(entries.values())
+
+
+def first_of(parts: list[Make]) -> Make | None:
+    """The first of several that gives anything; None where there is none."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    return lambda scope: next((found for part in parts if (found := part(scope))[0]), NOTHING)
+
+
+def where(test: Callable[[Scope], bool], make: Make) -> Make:
+    return lambda scope: make(scope) if test(scope) else NOTHING
+
+
+def counted(make: Make) -> Make:
+    """Values that count as found though they are constants: a condition has chosen them."""
+
+    def count(scope: Scope) -> Found:
+        values = make(scope)[0]
+        return values, bool(values)
+
+    return count
+
+
+def kept(make: Make, needed: str | None) -> Make:
+    def keep(scope: Scope) -> Found:
+        found = make(scope)
+        return found if found[1] and (needed is None or needed in found[0][0]) else NOTHING
+
+    return keep
+
+
+def keyed(name: str, parts: list[Read], make: Make) -> Make:
+    def key(scope: Scope) -> Found:
+        values, is_found = make(scope)
+        if not values:
+            return NOTHING
+        entry = Keyed(values[0])
+        entry.key = (name, *(part(scope) for part in parts))
+        return [entry], is_found
+
+    return key
+
+
+def with_value(read: Read, make: Make) -> Make:
+    def each(scope: Scope) -> Found:
+        value = read(scope)
+        return make(Scope(scope.run, scope.row, scope.rows, value)) if value else NOTHING
+
+    return each
+
+
+def each_line(make: Make) -> Make:
+    def each(scope: Scope) -> Found:
+        run, rows = scope.run, scope.rows
+        found = [value for row in rows for value in make(Scope(run, row, rows, scope.value))[0]]
+        return found, bool(found)
+
+    return each
+
+
+def months(columns: list[Read | None], year: Read, of: frozenset[str], but: frozenset[str]) -> Make:
+    """The period from the first to the last month whose value is one `of` some, or any `but` some."""
+
+    def make(scope: Scope) -> Found:
+        values = [column(scope) if column else "" for column in columns]
+        covered = [n for n, v in enumerate(values, 1) if v and (v in of if of else v not in but)]
+        text = year(scope)
+        if not covered or not (text.isascii() and text.isdigit() and len(text) == 4 and text > "0000"):
+            return NOTHING
+        first, last = covered[0], covered[-1]
+        end = monthrange(int(text), last)[1]
+        return [{"start": f"{text}-{first:02}-01", "end": f"{text}-{last:02}-{end:02}"}], True
+
+    return make
+
+
+def primitive(read: Read, kind: str, place: str) -> Make:
+    def make(scope: Scope) -> Found:
+        text = read(scope)
+        if not text:
+            return NOTHING
+        value = convert(text, kind)
+        if value is None:
+            if text.strip("0"):
+                scope.run.warn(f"not a {kind}", place)
+            return NOTHING
+        return [value], True
+
+    return make
+
+
+def mapped(codes: CodeMap, read: Read, kind: str) -> Make:
+    """What a code means by a map; one that the map lacks is kept as the source's own, and counted."""
+
+    def make(scope: Scope) -> Found:
+        code = read(scope)
+        if not code:
+            return NOTHING
+        target = codes.codes.get(code) or codes.codes.get(code.lower())
+        if target is None:
+            scope.run.codes[codes.name, code] += 1
+            target = codes.unmapped
+        made = (
+            {"system": target.system or codes.target, "code": target.code, "display": target.display}
+            if target
+            else {"system": codes.source, "code": " ".join(code.split())}
+        )
+        coding = {name: value for name, value in made.items() if value}
+        if kind == "CodeableConcept":
+            return [{"coding": [coding]}], True
+        if kind == "Coding":
+            return [coding], True
+        value = convert(target.code if target else code, kind)
+        return ([value], True) if value is not None else NOTHING
+
+    return make
+
+
+def code_of(name: str, codes: list[Codes], read: Read, argument: Read | None, kind: str) -> Make:
+    """A code with its system: a Coding, a CodeableConcept, or an Identifier."""
+
+    def make(scope: Scope) -> Found:
+        code = " ".join(read(scope).split())
+        if not code:
+            return NOTHING
+        system, full = coded(code, argument(scope) if argument else "", name, codes, scope.run)
+        if kind == "Identifier":
+            return [{"system": system, "value": full}], True
+        coding = {"system": system, "code": full}
+        return [{"coding": [coding]} if kind == "CodeableConcept" else coding], True
+
+    return make
+
+
+def pointer(name: tuple[str, ...], words: tuple[str, ...], read: Read) -> Make:
+    """The sequence of an entry of the claim."""
+
+    def make(scope: Scope) -> Found:
+        value = read(scope)
+        sequence = scope.run.numbers.get((*name, value, *words)) if value else None
+        return ([sequence], True) if sequence is not None else NOTHING
+
+    return make
+
+
+def reference(target: ResourceMaker, read: Read) -> Make:
+    def make(scope: Scope) -> Found:
+        value = read(scope)
+        made = make_resource(target, Scope(scope.run, scope.row, scope.rows, value)) if value else None
+        return ([{"reference": made}], True) if made else NOTHING
+
+    return make
+
+
+PASSING = [{"system": "urn:cohortlake:claims", "code": "passing", "display": "Told in passing"}]
+
+
+def make_resource(maker: ResourceMaker, scope: Scope) -> str | None:
+    """Make a map's resource in a scope; its reference, or None where there is nothing to make."""
+    given = maker.declared
+    parts = [part(scope) if part else "" for part in maker.key]
+    if not all(parts) or (maker.when and not maker.when(scope)):
+        return None
+    values, is_found = maker.template(scope) if maker.template else NOTHING
+    if not values or not is_found or (given.needs and given.needs not in values[0]):
+        return None
+    name = resource_id(given.resource, parts)
+    meta = {**scope.run.meta, "tag": PASSING} if given.stub else scope.run.meta
+    scope.run.put({"resourceType": given.resource, "id": name, **({"meta": meta} if meta else {}), **values[0]})
+    return f"{given.resource}/{name}"

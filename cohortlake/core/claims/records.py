@@ -1,0 +1,75 @@
+"""Files to records: all lines of one claim, or one line where a line is the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cohortlake.core.claims.declared import Declared
+from cohortlake.core.claims.layout import HALF, Layout, NoLayoutError, layout_of
+from cohortlake.core.convert import Problem, Record
+from cohortlake.core.readers.delimited import NotATableError, Row, Table, read
+
+
+def looks_like(head: bytes, declared: Declared) -> bool:
+    """Whether a file that begins with these bytes has a header of one of a format's kinds, as far as it is there."""
+    try:
+        table = read(head)
+    except NotATableError:
+        return False
+    if table is None:
+        return False
+    is_whole = len(table.start.raw) < len(head) or table.start.raw.endswith((b"\n", b"\r"))
+    layouts = [Layout(kind, table.columns) for kind in declared.kinds.values()]
+    if is_whole:
+        return any(layout.share() >= HALF for layout in layouts)
+    return any(layout.missing() is None for layout in layouts)
+
+
+def records(data: bytes, declared: Declared) -> Iterator[Record]:
+    """The records of a file in the order of their first lines; a payload is the header and the record's lines."""
+    try:
+        table = read(data)
+        if table is None:
+            return
+        layout = layout_of(table.columns, declared)
+    except (NotATableError, NoLayoutError) as error:
+        yield Record(0, data, Problem(str(error), "header"))
+        return
+    groups: dict[tuple[str, ...] | int, list[Row]] = {}
+    problems: dict[tuple[str, ...] | int, Problem] = {}
+    for row in table.rows(data):
+        key, problem = _key(row, table, layout)
+        groups.setdefault(key, []).append(row)
+        if problem:
+            problems.setdefault(key, problem)
+    for key, rows in groups.items():
+        yield Record(rows[0].offset, _payload(table, rows), problems.get(key))
+
+
+def _key(row: Row, table: Table, layout: Layout) -> tuple[tuple[str, ...] | int, Problem | None]:
+    """What a row's record is known by, and what is wrong with the row.
+
+    A row of the wrong width holds back the whole claim, where its place for the claim's id has one: a claim that lacks
+    a line would be wrong.
+    """
+    problem = None
+    cells: list[str] = []
+    try:
+        cells = row.cells(table.delimiter)
+        if len(cells) != len(table.columns):
+            reason = f"a row with {len(cells)} fields under a header with {len(table.columns)}"
+            problem = Problem(reason, f"line {row.line}")
+    except NotATableError as error:
+        problem = Problem(f"a row that is {error}", f"line {row.line}")
+    places = [place for name in layout.kind.key if (place := layout.place(name)) is not None]
+    key = tuple(cells[place] for place in places if place < len(cells))
+    if places and len(key) == len(places) and key[0]:
+        return key, problem
+    if places and problem is None:
+        problem = Problem(f"{layout.kind.key[0]} is empty", f"line {row.line}")
+    return row.offset, problem
+
+
+def _payload(table: Table, rows: list[Row]) -> bytes:
+    ended = [row.raw if row.raw.endswith((b"\n", b"\r")) else row.raw + b"\n" for row in rows[:-1]]
+    return b"".join([table.header, b"\n", *ended, rows[-1].raw])

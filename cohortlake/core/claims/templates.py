@@ -1,0 +1,211 @@
+"""Templates of FHIR elements, compiled for a layout and checked against R4 as they are.
+
+A leaf is a constant or an expression (`=`). An object whose expressions all give nothing is left out, constants or not,
+and so is one whose columns a file does not have. Entries that FHIR numbers (`sequence`) are numbered in order.
+
+    $when: A = x      the object, or `$value`, only where the condition holds
+    $needs: value     the object only where it has this element
+    $each: lines      the object for each line of the record; `lines COLUMN`: where the column has a value, which is `.`
+    $each: COLUMN     the object where the column has a value, which is `.`
+    $first: [a, b]    the first of the templates that gives anything
+    $by: [careTeam, "=.", attending]   entries of one key are one entry; items point at it as `# careTeam attending`
+    $months: {columns: [...], of: [...], year: COLUMN}   a Period: the months of a year whose column has such a value
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cohortlake.core.claims import makers
+from cohortlake.core.claims.declared import Declared, ResourceMap
+from cohortlake.core.claims.expressions import WAY, Read, Reader
+from cohortlake.core.claims.layout import Layout
+from cohortlake.core.claims.makers import Found, Make
+from cohortlake.core.claims.run import Scope
+from cohortlake.core.errors import CatalogError
+from cohortlake.core.fhir.definitions import elements, primitive_types
+
+DIRECTIVES = ("$when", "$needs", "$each", "$first", "$by", "$months", "$value")
+# What stands for a template none of whose columns a file has.
+NEVER = None
+
+
+@dataclass
+class ResourceMaker:
+    """A compiled map: its identity, its condition, its elements."""
+
+    declared: ResourceMap
+    key: list[Read | None] = field(default_factory=list)
+    when: Callable[[Scope], bool] | None = None
+    template: Make | None = None
+
+
+class Compiler:
+    """Compiles the maps of a format for a layout. Raises CatalogError naming file and line."""
+
+    def __init__(self, declared: Declared, layout: Layout) -> None:
+        self.declared = declared
+        self.reader = Reader(declared, layout)
+        self.made: dict[str, ResourceMaker] = {}
+        self.where = ""
+
+    def fail(self, reason: str, path: str) -> CatalogError:
+        at = tuple(part.split("[")[0] for part in path.split(".")[1:])
+        return self.declared.fail(self.where, ("elements", *at), f"{path}: {reason}")
+
+    def resource(self, name: str) -> ResourceMaker:
+        """A map and those that it refers to; each is compiled once."""
+        if name in self.made:
+            return self.made[name]
+        given = self.declared.resources[name]
+        maker = self.made[name] = ResourceMaker(given)
+        before, self.where = self.where, name
+        maker.key = [self._key(part, given.resource) for part in given.key]
+        maker.when = self._test(given.when, given.resource) if given.when else None
+        maker.template = self.object(given.elements, given.resource, given.resource)
+        self.where = before
+        return maker
+
+    def _key(self, part: Any, path: str) -> Read | None:
+        if isinstance(part, str) and part.startswith("="):
+            try:
+                return self.reader.text(part[1:])
+            except ValueError as error:
+                raise self.fail(str(error), path) from error
+        constant = str(part)
+        return lambda scope: constant
+
+    def _test(self, text: str, path: str) -> Callable[[Scope], bool]:
+        try:
+            return self.reader.test(text)
+        except ValueError as error:
+            raise self.fail(str(error), path) from error
+
+    def object(self, template: dict[str, Any], kind: str, path: str) -> Make | None:
+        """A complex element of an R4 type; its directives are the caller's."""
+        known = elements(kind)
+        fills: list[makers.Fill] = []
+        for name, child in template.items():
+            if name.startswith("$"):
+                continue
+            if name not in known:
+                raise self.fail(f"{kind} has no element {name!r}; it has {', '.join(sorted(known))}", f"{path}.{name}")
+            element = known[name]
+            if isinstance(child, list) and not element.is_list:
+                raise self.fail("this element does not repeat, but the template has a list", f"{path}.{name}")
+            items = child if isinstance(child, list) else [child]
+            made = [self.element(item, element.type, f"{path}.{name}") for item in items]
+            parts = [part for part in made if part is not NEVER]
+            if parts:
+                is_numbered = element.type not in primitive_types() and "sequence" in elements(element.type)
+                fills.append(makers.fill(element, parts, is_numbered and element.is_list))
+        return makers.filled(fills) if fills else NEVER
+
+    def element(self, template: Any, kind: str, path: str) -> Make | None:
+        """One item of an element; None where the file has none of its columns."""
+        if isinstance(template, dict):
+            return self._directed(template, kind, path)
+        if isinstance(template, str) and template.startswith("="):
+            return self._ways(template[1:], kind, path)
+        if isinstance(template, list) or kind not in primitive_types():
+            raise self.fail(f"a {kind} takes its elements or an expression, not {template!r}", path)
+        constant: Found = ([template], False)
+        return lambda scope: constant
+
+    def _directed(self, template: dict[str, Any], kind: str, path: str) -> Make | None:
+        for name in template:
+            if name.startswith("$") and name not in DIRECTIVES:
+                raise self.fail(f"{name} is not known; known are {', '.join(DIRECTIVES)}", path)
+        make = self._inner(template, kind, path)
+        if make is NEVER:
+            return NEVER
+        if "$by" in template:
+            make = self._by(template["$by"], make, path)
+        if "$when" in template:
+            make = makers.where(self._test(str(template["$when"]), path), make)
+        return self._each(str(template["$each"]), make) if "$each" in template else make
+
+    def _inner(self, template: dict[str, Any], kind: str, path: str) -> Make | None:
+        if "$value" in template:
+            value = self.element(template["$value"], kind, path)
+            return makers.counted(value) if value else NEVER
+        if "$first" in template:
+            made = [self.element(item, kind, path) for item in template["$first"]]
+            return makers.first_of([part for part in made if part])
+        if "$months" in template:
+            return self._months(template["$months"], path)
+        if kind in primitive_types():
+            raise self.fail(f"a {kind} takes one value, not an object", path)
+        make = self.object(template, kind, path)
+        if make is NEVER:
+            return NEVER
+        if _is_constant({name: value for name, value in template.items() if not name.startswith("$")}):
+            return makers.counted(make) if "$when" in template else make
+        return makers.kept(make, template.get("$needs"))
+
+    def _by(self, by: list[Any], make: Make, path: str) -> Make:
+        name, *parts = by
+        return makers.keyed(str(name), [part for part in (self._key(p, path) for p in parts) if part], make)
+
+    def _each(self, text: str, make: Make) -> Make | None:
+        name, _, column = text.partition(" ")
+        if name != "lines":
+            read = self.reader.source(text)
+            return makers.with_value(read, make) if read else NEVER
+        if not column:
+            return makers.each_line(make)
+        read = self.reader.source(column)
+        return makers.each_line(makers.with_value(read, make)) if read else NEVER
+
+    def _months(self, given: dict[str, Any], path: str) -> Make | None:
+        year = self.reader.source(given["year"])
+        columns = [self.reader.source(name) for name in given["columns"]]
+        if len(columns) != 12:
+            raise self.fail(f"$months takes twelve columns; found {len(columns)}", path)
+        if year is None or not any(columns):
+            return NEVER
+        return makers.months(columns, year, frozenset(given.get("of", ())), frozenset(given.get("but", ())))
+
+    def _ways(self, text: str, kind: str, path: str) -> Make | None:
+        made = [self._way(part.strip(), kind, path) for part in text.split(", ")]
+        return makers.first_of([way for way in made if way])
+
+    def _way(self, text: str, kind: str, path: str) -> Make | None:
+        match = WAY.fullmatch(text)
+        if not match:
+            raise self.fail(f"{text!r} is not an expression", path)
+        read = self.reader.source(match["source"])
+        if read is None:
+            return NEVER
+        if match["target"]:
+            if kind != "Reference" or match["target"] not in self.declared.resources:
+                raise self.fail(f"{match['target']!r} is no map, or stands where no Reference is", path)
+            return makers.reference(self.resource(match["target"]), read)
+        if match["entry"]:
+            return makers.pointer((match["entry"],), tuple(match["words"].split()), read)
+        if match["system"]:
+            if match["system"] not in self.declared.shared.systems:
+                known = ", ".join(self.declared.shared.systems)
+                raise self.fail(f"{match['system']!r} is not a system; known are {known}", path)
+            argument = self.reader.source(match["argument"]) if match["argument"] else None
+            codes = self.declared.shared.systems[match["system"]]
+            return makers.code_of(match["system"], codes, read, argument, kind)
+        if match["map"] and match["map"] != "year":
+            if match["map"] not in self.declared.maps:
+                raise self.fail(f"there is no maps/{match['map']}.yaml", path)
+            return makers.mapped(self.declared.maps[match["map"]], read, kind)
+        if kind not in primitive_types():
+            raise self.fail(f"a {kind} takes its elements, a map or a system", path)
+        text_of = self.reader.text(text) if match["map"] else read
+        return makers.primitive(text_of or read, kind, match["source"])
+
+
+def _is_constant(template: Any) -> bool:
+    """Whether a template says the same of every record."""
+    if isinstance(template, dict):
+        return all(not name.startswith("$") and _is_constant(inner) for name, inner in template.items())
+    if isinstance(template, list):
+        return all(_is_constant(inner) for inner in template)
+    return not (isinstance(template, str) and template.startswith("="))
