@@ -1,6 +1,6 @@
-"""Fetch the Delta jars once through Spark's own Ivy, check them against spark_jobs/jars.sha256, keep them in .jars/.
+"""Fetch the jars of Delta and of PostgreSQL's driver once, check them against spark_jobs/jars.sha256, keep them in .jars/.
 
-Ivy asks the repositories that the machine is set up for, so no address stands here; resolving at each start of Spark
+Spark's own Ivy fetches them. It asks the repositories that the machine is set up for, so no address stands here; resolving at each start of Spark
 would cost 10 to 30 seconds, so the jars are named by `spark.jars` from then on.
 """
 
@@ -25,6 +25,7 @@ GROUPS = {
     "delta-kernel-defaults": "io.delta",
     "delta-kernel-unitycatalog": "io.delta",
     "unitycatalog-client": "io.unitycatalog",
+    "postgresql": "org.postgresql",
 }
 
 
@@ -108,7 +109,7 @@ def fetch(jars: Jars) -> None:
         )
 
 
-# What the six jars ask for besides each other, and pyspark brings already.
+# What the jars ask for besides each other: pyspark brings it already, or it is for compilers only.
 TRANSITIVE = (
     "org.antlr:antlr4-runtime", "com.fasterxml.jackson.core:jackson-core",
     "com.fasterxml.jackson.core:jackson-databind",
@@ -120,15 +121,16 @@ TRANSITIVE = (
     "org.openapitools:jackson-databind-nullable", "jakarta.annotation:jakarta.annotation-api",
     "io.unitycatalog:unitycatalog-hadoop", "org.apache.logging.log4j:log4j-core", "org.apache.logging.log4j:log4j-api",
     "org.apache.logging.log4j:log4j-slf4j2-impl", "org.locationtech.jts:jts-core",
+    "org.checkerframework:checker-qual",
 )  # fmt: skip
 
 
 def delta() -> Jars:
-    """The jars of Delta, for Spark."""
+    """The jars of Delta and of PostgreSQL's driver, for Spark."""
     hashes = ROOT / "spark_jobs/jars.sha256"
     named = (line.split()[1].removesuffix(".jar").rsplit("-", 1) for line in hashes.read_text("utf-8").splitlines())
     packages = tuple(f"{GROUPS[artifact]}:{artifact}:{version}" for artifact, version in named)
-    return Jars("Delta", ROOT / ".jars", hashes, packages, TRANSITIVE)
+    return Jars("Spark", ROOT / ".jars", hashes, packages, TRANSITIVE)
 
 
 if __name__ == "__main__":

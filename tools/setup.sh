@@ -29,6 +29,6 @@ fi
 echo "· packages, from requirements.lock"
 .tools/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements.lock
 .tools/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --offline -e .
-echo "· Delta jars, into .jars"
+echo "· jars of Delta and PostgreSQL, into .jars"
 .venv/bin/python tools/fetch_jars.py
 touch .venv/.ready
