@@ -86,6 +86,7 @@ class Format(Protocol):
 FORMATS = {
     "hl7v2": "cohortlake.core.hl7v2",
     "ccda": "cohortlake.core.ccda",
+    "x12": "cohortlake.core.x12",
 }
 # As many bytes as `looks_like` is given.
 HEAD = 1024

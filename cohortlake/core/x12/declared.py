@@ -1,0 +1,214 @@
+"""How X12 is read and becomes FHIR, as `catalog/formats/x12` declares it; docs/x12.md tells it by example.
+
+`sets/837P.yaml` is a guide's loops and what is made of them, `segments.yaml` what each segment must hold,
+`maps/Claim.yaml` a resource as a template, `codes/` are concept maps. Source: the ASC X12N implementation guides (TR3)
+005010X222, 005010X223 and 005010X221.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field
+
+from cohortlake.core.catalog.mapping import CodeMap
+from cohortlake.core.catalog.source import Declaration, Location, load, read_yaml
+from cohortlake.core.errors import CatalogError
+from cohortlake.core.fhir.definitions import resource_types
+from cohortlake.core.readers.x12_text import Segment
+
+FOLDER = Path(__file__).parent.parent.parent.parent / "catalog/formats/x12"
+Usage = Literal["required", "expected", "optional"]
+ITEM = re.compile(
+    r"(?P<name>[A-Z0-9_.]+)(?:\[(?:(?P<at>\d+)=)?(?P<codes>[^\]]+)\])?(?: (?P<usage>required|expected))?"
+    r"(?: x(?P<most>\d+|many))?(?: \((?P<needs>[\d?. ]+)\))?"
+)
+NEED = re.compile(r"(\d+)(?:\.(\d+))?(\??)")
+
+
+@dataclass(frozen=True)
+class Need:
+    """An element that must be there, or (`is_expected`) that the guide wants and whose facts stand without it."""
+
+    element: int
+    component: int
+    is_expected: bool
+
+
+@dataclass(frozen=True)
+class Item:
+    """A segment, or a loop by its head, at a place in a loop; `most` None for as often as one likes."""
+
+    name: str
+    at: int
+    codes: frozenset[str]
+    usage: Usage
+    most: int | None
+    needs: tuple[Need, ...]
+
+    def takes(self, segment: Segment) -> bool:
+        """Whether a segment is this one, by its name and its qualifier."""
+        return segment.name == self.name and (not self.codes or segment.text(self.at, 1) in self.codes)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop: its positions in order, each the items that may stand there in any order. The first is its head."""
+
+    name: str
+    positions: tuple[tuple[Item, ...], ...]
+
+    @property
+    def head(self) -> Item:
+        return self.positions[0][0]
+
+
+class SetFile(Declaration):
+    """A transaction set of a guide: `loops` by name, `SET` the outermost, and the maps that it `makes`.
+
+    What it only `refers_to` is tagged as told in passing. `left_out` loops and segments are not carried, for the reason
+    given. A set that holds no facts says so in `nothing`, has no loops, and is checked by its envelope alone.
+    """
+
+    name: str
+    transaction: Annotated[str, Field(pattern=r"^\d{3}$")]
+    group: str
+    title: str
+    guides: list[str] = []
+    nothing: str | None = None
+    set: dict[str, str] = {}
+    makes: list[str] = []
+    refers_to: list[str] = []
+    left_out: dict[str, str] = {}
+    loops: dict[str, list[str]] = {}
+
+
+class MapFile(Declaration):
+    """A resource made of each loop of `loops` (or of each of its segments `of` a kind) where `when` holds.
+
+    `key` are alternatives; the first whose first part has a value is the resource's identity, from which its id is
+    derived. `is_repeatable` facts with one identity in one set are told apart by their order, unless they say the same
+    of the same one (`whose` is a source); others are one resource. Of those with one identity in one set, that for
+    which the condition `gives_way` holds makes room for the others.
+    """
+
+    name: str
+    resource: str
+    loops: list[str]
+    when: str | None = None
+    key: Annotated[list[list[Any]], Field(min_length=1)]
+    is_repeatable: bool = False
+    whose: str | None = None
+    gives_way: str | None = None
+    elements: dict[str, Any]
+
+
+class Segments(Declaration):
+    """What each segment must hold (`5.1` a component; `?` wants it, but its facts stand without), and what no map
+    needs: `left_out` names elements (`REF-3`, `NM1[41]`) with the reason."""
+
+    needs: dict[str, str]
+    left_out: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A set with its loops parsed."""
+
+    declared: SetFile
+    loops: dict[str, Loop]
+    names: frozenset[str]
+
+
+@dataclass(frozen=True)
+class X12:
+    """The declarations by name; `lines` are the lines of each map's file, for errors."""
+
+    folder: Path
+    guides: dict[str, Guide]
+    maps: dict[str, MapFile]
+    codes: dict[str, CodeMap]
+    left_out: dict[str, str]
+    lines: dict[str, tuple[Path, dict[Location, int]]] = field(default_factory=dict)
+
+    def fail(self, name: str, at: Location, reason: str) -> CatalogError:
+        """The error of a place in a map's file, with its line."""
+        path, lines = self.lines[name]
+        while at and at not in lines:
+            at = at[:-1]
+        return CatalogError(
+            f"{path}:{lines.get(at, 1)}: {reason}", "Mend the declaration; docs/x12.md tells the format."
+        )
+
+
+def _needs(text: str) -> tuple[Need, ...]:
+    return tuple(Need(int(a), int(b or 0), bool(c)) for a, b, c in NEED.findall(text))
+
+
+def _item(text: str, needs: dict[str, tuple[Need, ...]], where: str) -> Item:
+    match = ITEM.fullmatch(text.strip())
+    if match is None:
+        raise CatalogError(f"{where}: {text!r} is not an item; expected `NAME[codes] required xN (elements)`")
+    name, most = match["name"], match["most"]
+    own = _needs(match["needs"] or "")
+    taken = {(need.element, need.component) for need in own}
+    return Item(
+        name,
+        int(match["at"] or 1),
+        frozenset((match["codes"] or "").split()),
+        cast("Usage", match["usage"] or "optional"),
+        None if most == "many" else int(most or 1),
+        (*own, *(need for need in needs.get(name, ()) if (need.element, need.component) not in taken)),
+    )
+
+
+def _guide(declared: SetFile, path: Path, needs: dict[str, tuple[Need, ...]]) -> Guide:
+    loops = {
+        name: Loop(
+            name,
+            tuple(
+                tuple(_item(item, needs, f"{path}:1: loop {name}") for item in position.split(";"))
+                for position in positions
+            ),
+        )
+        for name, positions in declared.loops.items()
+    }
+    names = set()
+    for loop in loops.values():
+        for item in (item for position in loop.positions for item in position):
+            if item.name not in loops:
+                names.add(item.name)
+                if item.name[0].isdigit():
+                    raise CatalogError(f"{path}:1: loop {loop.name} names a loop {item.name!r} that is not declared")
+        if loop.head.name in loops:
+            raise CatalogError(f"{path}:1: loop {loop.name} does not begin with a segment")
+    if loops and "SET" not in loops:
+        raise CatalogError(f"{path}:1: there is no loop SET, the outermost")
+    return Guide(declared, loops, frozenset(names))
+
+
+@cache
+def load_x12(folder: Path = FOLDER) -> X12:
+    """Read the declarations. Raises CatalogError naming file, line and what is expected."""
+    segments = load(folder / "segments.yaml", Segments)
+    needs = {name: _needs(text) for name, text in segments.needs.items()}
+    guides = {}
+    for path in sorted(folder.glob("sets/*.yaml")):
+        guides[path.stem] = _guide(load(path, SetFile, name=path.stem), path, needs)
+    paths = sorted(folder.glob("maps/*.yaml"))
+    maps = {path.stem: load(path, MapFile, name=path.stem) for path in paths}
+    codes = {path.stem: load(path, CodeMap, name=path.stem) for path in sorted(folder.glob("codes/*.yaml"))}
+    lines = {path.stem: (path, read_yaml(path)[1]) for path in paths}
+    declared = X12(folder, guides, maps, codes, segments.left_out, lines)
+    for name, made in maps.items():
+        if made.resource not in resource_types():
+            raise declared.fail(name, ("resource",), f"{made.resource!r} is not an R4 resource type")
+    for name, guide in guides.items():
+        for made_name in (*guide.declared.makes, *guide.declared.refers_to):
+            if made_name not in maps:
+                raise CatalogError(f"{folder}/sets/{name}.yaml:1: there is no maps/{made_name}.yaml")
+    return declared
