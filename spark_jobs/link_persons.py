@@ -49,8 +49,9 @@ def find_persons(
         compared, pairs = scorer.blocked()
         stated = [Link(*pair, Kind.DECISION) for pair in same] + [Link(*pair, Kind.SOURCE) for pair in told]
         links = [*stated, *model_links(pairs, model)]
-        groups = components((link.left, link.right) for link in links)
         seen = set(zip(pairs["left"].to_pylist(), pairs["right"].to_pylist(), strict=True))
+        # Wider than what links, so that what another threshold would link is checked too.
+        groups = components([*seen, *((link.left, link.right) for link in stated)])
         small = [group for group in groups if len(group) <= model.largest_checked]
         wanted = {_ordered(link.left, link.right) for link in stated} | {_ordered(*pair) for pair in different}
         wanted |= {(left, right) for group in small for n, left in enumerate(group) for right in group[n + 1 :]}
@@ -83,3 +84,19 @@ def conflicts(pairs: pa.Table, model: PersonModel, prior: float) -> list[Pair]:
 
 def _ordered(left: int, right: int) -> Pair:
     return (left, right) if left < right else (right, left)
+
+
+def regrouped(
+    found: Found,
+    model: PersonModel,
+    link: float,
+    *,
+    same: Sequence[Pair] = (),
+    different: Sequence[Pair] = (),
+    told: Sequence[Pair] = (),
+) -> list[list[int]]:
+    """The clusters that another `link` threshold would give, from the pairs that were scored."""
+    moved = model.model_copy(update={"thresholds": model.thresholds.model_copy(update={"link": link})})
+    stated = [Link(*pair, Kind.DECISION) for pair in same] + [Link(*pair, Kind.SOURCE) for pair in told]
+    against = conflicts(found.pairs, model, found.prior)
+    return clusters([*stated, *model_links(found.pairs, moved)], apart=different, conflicts=against)

@@ -53,7 +53,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Records:
-    """A file's rows. `truth` is by record, where the file says who is who; of the columns `left_out` nothing was made."""
+    """A file's rows. `truth` is by record, where the file says it; of the columns `left_out` nothing was made."""
 
     rows: list[Row]
     truth: dict[Key, Truth]
@@ -173,14 +173,15 @@ def is_labels(path: Path) -> bool:
 
 
 def read_truth(path: Path) -> dict[Key, Truth]:
-    """A file that says of each record (site, id) who it is of. Raises SourceError, UsageError."""
+    """A file that says of each record (site, id) who it is of; "" for no site. Raises SourceError, UsageError."""
     header, lines = read_table(path)
-    used = columns(header, path, ["id", "silo", "truth"])
-    variant = used.get("variant", "")
+    used = columns(header, path, ["id", "truth"])
+    silo, variant = used.get("silo", ""), used.get("variant", "")
     return {
-        (line[used["silo"]], line[used["id"]]): Truth(line[used["truth"]], line.get(variant, ""))
+        (line.get(silo, ""), line[used["id"]]): Truth(line[used["truth"]], line.get(variant, ""))
         for line in lines
-    }  # fmt: skip
+        if line[used["truth"]]
+    }
 
 
 def _bare(name: str) -> str:

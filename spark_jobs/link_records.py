@@ -1,0 +1,78 @@
+"""Silver's Patients as demographics, without a JVM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from cohortlake.core.fhir.render import resources
+from cohortlake.core.gold import delta_connection
+from cohortlake.core.lake import Lake
+from cohortlake.core.persons.declared import PersonModel
+from cohortlake.core.persons.demographics import SCHEMA, from_patient
+from cohortlake.core.persons.ids import Key
+from cohortlake.core.sql import literal
+from spark_jobs import delta
+from spark_jobs.fhir_types import PARTITION
+
+# Of a Patient, what tells persons apart.
+ELEMENTS = ("id", "identifier", "name", "telecom", "gender", "birthDate", "address", "link")
+REST = "_rest"
+BATCH = 20_000
+
+
+def patients(lake: Lake, keys: list[Key] | None = None) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """The live Patients as (silo, FHIR JSON), some at a time; of `keys`, those."""
+    table = lake.silver("Patient")
+    if not delta.exists(table):
+        return
+    connection = delta_connection()
+    scan = f"delta_scan({literal(table)})"
+    columns = connection.sql(f"FROM {scan}").columns
+    chosen = ", ".join(f'"{name}"' for name in (PARTITION, *ELEMENTS, REST) if name in columns)
+    wanted = " OR ".join(f"({PARTITION} = {literal(silo)} AND id = {literal(id_)})" for silo, id_ in keys or ())
+    where = f" WHERE {wanted or 'false'}" if keys is not None else ""
+    for batch in connection.sql(f"SELECT {chosen} FROM {scan}{where}").arrow(BATCH):  # noqa: S608
+        rows = pa.Table.from_batches([batch])
+        elements = [name for name in rows.column_names if name in ELEMENTS]
+        rest = rows[REST].combine_chunks() if REST in rows.column_names else None
+        texts = resources("Patient", rows.select(elements), rest).to_pylist()
+        yield [(silo, json.loads(text)) for silo, text in zip(rows[PARTITION].to_pylist(), texts, strict=True)]
+
+
+def demographics(
+    lake: Lake,
+    model: PersonModel,
+    keys: list[Key] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> pa.Table:
+    """The live Patients' demographics (SCHEMA) by silo and id; of `keys`, those. `progress` hears how many are read."""
+    batches = []
+    done = 0
+    for batch in patients(lake, keys):
+        batches.append(pa.Table.from_pylist([from_patient(silo, one, model) for silo, one in batch], schema=SCHEMA))
+        done += len(batch)
+        progress(done)
+    rows = pa.concat_tables(batches) if batches else SCHEMA.empty_table()
+    return rows.sort_by([("silo", "ascending"), ("patient_id", "ascending")])
+
+
+def record_keys(rows: pa.Table) -> list[Key]:
+    """The records' keys; a record's number is its place."""
+    return list(zip(rows["silo"].to_pylist(), rows["patient_id"].to_pylist(), strict=True))
+
+
+def told_links(rows: pa.Table) -> list[tuple[int, int]]:
+    """The pairs of records of one silo of which the silo says that they are one person's."""
+    keys = record_keys(rows)
+    numbers = {key: number for number, key in enumerate(keys)}
+    found = set()
+    for number, links in enumerate(rows["links"].to_pylist()):
+        for patient_id in links:
+            other = numbers.get((keys[number][0], patient_id))
+            if other is not None and other != number:
+                found.add((min(number, other), max(number, other)))
+    return sorted(found)
