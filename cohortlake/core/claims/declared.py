@@ -43,9 +43,9 @@ class Kind(Declaration):
 class ResourceMap(Declaration):
     """A resource made of a record, or of a value in it where another map refers to it (`=> Map`).
 
-    `key` is its identity, from which its id is derived; `when` is a condition, `needs` the element without which there
-    is no resource. A `stub` is told in passing. `include` names groups of shared elements that the map's own add to,
-    replace or (null) leave out.
+    `key` is its identity, from which its id is derived: without a value in its first expression there is no resource.
+    `when` is a condition, `needs` the element without which there is none either. A `stub` is told in passing.
+    `include` names groups of shared elements that the map's own add to, replace or (null) leave out.
     """
 
     name: str

@@ -31,6 +31,12 @@ class Keyed(dict[str, Any]):
     key: tuple[str, ...] = ()
 
 
+def constant(value: Any) -> Make:
+    """The same for every record; it makes no object by itself."""
+    found: Found = ([value], False)
+    return lambda scope: found
+
+
 def filled(fills: list[Fill]) -> Make:
     """An object of its elements."""
 
@@ -49,18 +55,16 @@ def fill(element: Element, parts: list[Make], is_numbered: bool) -> Fill:
     name, is_list, choice = element.name, element.is_list, element.choice
     allowed = frozenset(element.codes or ()) if element.type == "code" else frozenset()
 
+    part = parts[0] if len(parts) == 1 else all_of(parts)
+
     def put(scope: Scope, result: dict[str, Any]) -> bool:
-        if choice and any(other.startswith(choice) for other in result):
-            return False
-        values, is_found = parts[0](scope) if len(parts) == 1 else _all(parts, scope)
-        if not values:
+        values, is_found = part(scope)
+        if not values or (choice and any(other.startswith(choice) for other in result)):
             return False
         if is_numbered:
             values = _numbered(values, scope.run)
         elif len(values) > 1:
             values = _distinct(values)
-            if not is_list:
-                scope.run.unmapped[f"{name}: further values"] += len(values) - 1
         if allowed and not allowed.issuperset(values):
             set_bound(result, name, values, is_list, allowed)
         else:
@@ -70,14 +74,20 @@ def fill(element: Element, parts: list[Make], is_numbered: bool) -> Fill:
     return put
 
 
-def _all(parts: list[Make], scope: Scope) -> Found:
-    found: list[Any] = []
-    is_found = False
-    for part in parts:
-        values, counts = part(scope)
-        found += values
-        is_found = is_found or counts
-    return found, is_found
+def all_of(parts: list[Make]) -> Make:
+    """The values of all parts."""
+
+    def make(scope: Scope) -> Found:
+        found: list[Any] = []
+        is_found = False
+        for part in parts:
+            values, counts = part(scope)
+            if values:
+                found += values
+                is_found = is_found or counts
+        return found, is_found
+
+    return make
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -263,7 +273,7 @@ def make_resource(maker: ResourceMaker, scope: Scope) -> str | None:
     """Make a map's resource in a scope; its reference, or None where there is nothing to make."""
     given = maker.declared
     parts = [part(scope) if part else "" for part in maker.key]
-    if not all(parts) or (maker.when and not maker.when(scope)):
+    if not (maker.is_known(parts) and (maker.when is None or maker.when(scope))):
         return None
     values, is_found = maker.template(scope) if maker.template else NOTHING
     if not values or not is_found or (given.needs and given.needs not in values[0]):

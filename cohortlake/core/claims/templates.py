@@ -22,7 +22,7 @@ from cohortlake.core.claims import makers
 from cohortlake.core.claims.declared import Declared, ResourceMap
 from cohortlake.core.claims.expressions import WAY, Read, Reader
 from cohortlake.core.claims.layout import Layout
-from cohortlake.core.claims.makers import Found, Make
+from cohortlake.core.claims.makers import Make
 from cohortlake.core.claims.run import Scope
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.fhir.definitions import elements, primitive_types
@@ -40,6 +40,11 @@ class ResourceMaker:
     key: list[Read | None] = field(default_factory=list)
     when: Callable[[Scope], bool] | None = None
     template: Make | None = None
+
+    def is_known(self, parts: list[str]) -> bool:
+        """Whether what the key gives names one: its first expression has a value."""
+        named = (part for part, given in zip(parts, self.declared.key, strict=True) if str(given).startswith("="))
+        return bool(next(named, "constant"))
 
 
 class Compiler:
@@ -101,6 +106,8 @@ class Compiler:
             if parts:
                 is_numbered = element.type not in primitive_types() and "sequence" in elements(element.type)
                 fills.append(makers.fill(element, parts, is_numbered and element.is_list))
+        if _is_constant(template):
+            return makers.constant(_value(template, kind))
         return makers.filled(fills) if fills else NEVER
 
     def element(self, template: Any, kind: str, path: str) -> Make | None:
@@ -111,8 +118,7 @@ class Compiler:
             return self._ways(template[1:], kind, path)
         if isinstance(template, list) or kind not in primitive_types():
             raise self.fail(f"a {kind} takes its elements or an expression, not {template!r}", path)
-        constant: Found = ([template], False)
-        return lambda scope: constant
+        return makers.constant(template)
 
     def _directed(self, template: dict[str, Any], kind: str, path: str) -> Make | None:
         for name in template:
@@ -200,6 +206,17 @@ class Compiler:
             raise self.fail(f"a {kind} takes its elements, a map or a system", path)
         text_of = self.reader.text(text) if match["map"] else read
         return makers.primitive(text_of or read, kind, match["source"])
+
+
+def _value(template: dict[str, Any], kind: str) -> dict[str, Any]:
+    """What a template that is constant is."""
+    known = elements(kind)
+    made = {}
+    for name, child in template.items():
+        items = child if isinstance(child, list) else [child]
+        values = [_value(item, known[name].type) if isinstance(item, dict) else item for item in items]
+        made[name] = values if known[name].is_list else values[0]
+    return made
 
 
 def _is_constant(template: Any) -> bool:
