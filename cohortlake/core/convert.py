@@ -86,6 +86,8 @@ class Format(Protocol):
 FORMATS = {
     "hl7v2": "cohortlake.core.hl7v2",
     "ccda": "cohortlake.core.ccda",
+    "rif": "cohortlake.core.claims.rif",
+    "cpcds": "cohortlake.core.claims.cpcds",
     "x12": "cohortlake.core.x12",
 }
 # As many bytes as `looks_like` is given.
