@@ -235,28 +235,46 @@ def read_parts(spark: SparkSession, table: Path, parts: Sequence[Part], schema: 
 
 
 def merge(
-    spark: SparkSession, table: Path, source: DataFrame, *, on: str, newer: str, facts: Mapping[str, str]
+    spark: SparkSession,
+    table: Path,
+    source: DataFrame,
+    *,
+    on: str,
+    newer: str,
+    facts: Mapping[str, str],
+    deletes: bool = False,
 ) -> dict[str, int]:
-    """MERGE `source` (as s) into the table (as t): update where `newer`, insert where absent.
+    """MERGE `source` (as s) into the table (as t): update where `newer`, insert where absent; or delete where `newer`.
 
-    Gives the rows inserted and updated, from the commit's own metrics.
+    Gives the rows inserted, updated and deleted, from the commit's own metrics.
     """
+    write = "UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
     view = f"source_{uuid.uuid4().hex}"
     source.createOrReplaceTempView(view)
     spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", json.dumps(dict(facts)))
     try:
         spark.sql(
             f"MERGE INTO delta.`{table}` t USING {view} s ON {on} "
-            f"WHEN MATCHED AND {newer} THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+            f"WHEN MATCHED AND {newer} THEN {'DELETE' if deletes else write}"
         )
     finally:
         spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
         spark.catalog.dropTempView(view)
-    metrics = DeltaTable(str(table)).history(1)[0].get("operationMetrics", {})
-    return {
-        "inserted": int(metrics.get("numTargetRowsInserted", 0)),
-        "updated": int(metrics.get("numTargetRowsUpdated", 0)),
-    }
+    return _merged(DeltaTable(str(table)).history(1)[0])
+
+
+def _merged(commit: Mapping[str, Any]) -> dict[str, int]:
+    metrics = commit.get("operationMetrics", {})
+    return {did: int(metrics.get(f"numTargetRows{did.title()}", 0)) for did in ("inserted", "updated", "deleted")}
+
+
+def merged(table: Path, batch: str) -> dict[str, int] | None:
+    """What a MERGE of late with this `batch` among its facts did, or None where there was none."""
+    for commit in DeltaTable(str(table)).history(20):
+        facts = commit.get("userMetadata")
+        if facts and json.loads(facts).get("batch") == batch:
+            return _merged(commit)
+    return None
 
 
 def replace_rows(table: Path, data: pa.Table, where: str) -> None:

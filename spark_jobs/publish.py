@@ -7,7 +7,6 @@ of arrival ends in the same table.
 
 from __future__ import annotations
 
-import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from cohortlake.core.gold import delta_connection
-from spark_jobs import delta, quarantine
+from spark_jobs import delta, quarantine, tombstones
 from spark_jobs.batches import mark_published, publish_receipt, read_batch
 from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
@@ -45,21 +44,25 @@ def _failed(folder: Path, table: str) -> Path | None:
     return path if path.exists() and pq.read_metadata(path).num_rows else None
 
 
-def _passed(ctx: Context, staged: Staged, folder: Path) -> DataFrame:
-    """The staged rows without those that the gate failed, the newest version of each key."""
+def _passed(ctx: Context, staged: Staged, folder: Path, buried: pa.Table) -> DataFrame:
+    """The newest version of each key among the staged rows that the gate passed and that no tombstone is newer than."""
     rows = staged_rows(ctx, staged.table, staged.parts)
     failed = _failed(folder, staged.table)
     if failed:
         keys = ctx.spark.read.parquet(str(failed)).select(*PLACE).distinct().alias("f")
         same = [F.col(f"r.{name}").eqNullSafe(F.col(f"f.{name}")) for name in PLACE]
         rows = rows.alias("r").join(keys, same, "left_anti").select(*rows.columns)
+    if buried.num_rows:
+        tombs = ctx.spark.createDataFrame(buried).alias("t")
+        is_older = (F.col("r.id") == F.col("t.id")) & (F.col("r._version") < F.col("t._version"))
+        rows = rows.alias("r").join(tombs, is_older, "left_anti")
     columns = rows.columns
-    newest = rows.groupBy("id").agg(F.max_by(F.struct(*columns), F.col("_version")).alias("r"))
-    return newest.select("r.*")
+    newest = rows.groupBy("id").agg(F.max_by(F.struct(*columns), F.col("_version")).alias("newest"))
+    return newest.select("newest.*")
 
 
-def _is_plain(ctx: Context, staged: Staged, folder: Path, duckdb: Any) -> bool:
-    """Whether the parts can be committed as they are: nothing failed, no key twice, no key live."""
+def _is_plain(ctx: Context, staged: Staged, folder: Path, buried: pa.Table, duckdb: Any) -> bool:
+    """Whether the parts can be committed as they are: nothing failed, no key twice, live or deleted."""
     if _failed(folder, staged.table):
         return False
     table = ctx.lake.silver(staged.table)
@@ -67,6 +70,8 @@ def _is_plain(ctx: Context, staged: Staged, folder: Path, duckdb: Any) -> bool:
         [pq.read_table(table / part.path, columns=["id"], partitioning=None) for part in staged.parts]
     )
     if pc.count_distinct(ids["id"]).as_py() < staged.rows:
+        return False
+    if buried.num_rows and pc.any(pc.is_in(ids["id"], buried["id"])).as_py():
         return False
     if not _has_rows(table, ctx.scope):
         return True
@@ -84,8 +89,13 @@ def _has_rows(table: Path, silo: str) -> bool:
     return actions.num_rows > 0 and silo in actions[f"partition.{PARTITION}"].to_pylist()
 
 
-def publish_table(ctx: Context, staged: Staged, folder: Path, batch: dict[str, Any], duckdb: Any) -> Book:
-    """Publish one table; done once a batch, however often it is called. `duckdb` is a connection that reads Delta."""
+def publish_table(
+    ctx: Context, staged: Staged, folder: Path, batch: dict[str, Any], buried: pa.Table, duckdb: Any
+) -> Book:
+    """Publish one table; done once a batch, however often it is called.
+
+    `buried` are its tombstones (id, _version), `duckdb` is a connection that reads Delta.
+    """
     table = ctx.lake.silver(staged.table)
     failed = _failed(folder, staged.table)
     rows = staged.rows - (pq.read_metadata(failed).num_rows if failed else 0)
@@ -96,16 +106,18 @@ def publish_table(ctx: Context, staged: Staged, folder: Path, batch: dict[str, A
     if rows == 0:
         return Book(staged.table, 0, 0)
     with ctx.lake.lock(f"silver.{staged.table}"):
-        if _is_plain(ctx, staged, folder, duckdb):
+        if _is_plain(ctx, staged, folder, buried, duckdb):
             delta.commit(table, staged.parts, facts={**facts, "written": str(rows)})
             return Book(staged.table, rows, rows)
         if not _has_rows(table, ctx.scope):
-            parts = delta.write_spark_parts(_passed(ctx, staged, folder).drop(PARTITION), table, {PARTITION: ctx.scope})
+            parts = delta.write_spark_parts(
+                _passed(ctx, staged, folder, buried).drop(PARTITION), table, {PARTITION: ctx.scope}
+            )
             written = sum(part.rows for part in parts)
             delta.commit(table, parts, facts={**facts, "written": str(written)})
         else:
             on = f"t.{PARTITION} = '{ctx.scope}' AND s.{PARTITION} = '{ctx.scope}' AND t.id = s.id"
-            source = _passed(ctx, staged, folder)
+            source = _passed(ctx, staged, folder, buried)
             # A commit's facts are a setting of the session, which other tables and silos share.
             with ctx.lake.lock("merge"):
                 counts = delta.merge(ctx.spark, table, source, on=on, newer="s._version > t._version", facts=facts)
@@ -118,11 +130,8 @@ def _earlier(table: Path, batch: str) -> int | None:
     for entry in DeltaTable(str(table)).history(20):
         if entry.get("batch") == batch and "written" in entry:
             return int(entry["written"])
-        user = entry.get("userMetadata")
-        if user and json.loads(user).get("batch") == batch:
-            metrics = entry.get("operationMetrics", {})
-            return int(metrics.get("numTargetRowsInserted", 0)) + int(metrics.get("numTargetRowsUpdated", 0))
-    return None
+    done = delta.merged(table, batch)
+    return done["inserted"] + done["updated"] if done else None
 
 
 def run(ctx: Context) -> StepResult:
@@ -134,27 +143,32 @@ def run(ctx: Context) -> StepResult:
         return StepResult([], {"batch": None})
     staged = [table for table in read_staged(folder).values() if table.rows]
     ctx.spark  # noqa: B018 (started here, once, before the threads share it)
+    tombstones.set_up(ctx, folder)
+    graves = tombstones.of_silo(ctx.lake, ctx.scope)
     done, duckdb = 0, delta_connection()  # one for all: to load its extension takes a quarter of a second
 
     def one(table: Staged) -> Book:
         nonlocal done
-        book = publish_table(ctx, table, folder, batch, duckdb)
+        buried = graves.filter(pc.equal(graves["resource_type"], table.table)).drop_columns(["resource_type"])
+        book = publish_table(ctx, table, folder, batch, buried, duckdb)
         done += 1
         ctx.progress(done, len(staged), table.table)
         return book
 
     with ThreadPoolExecutor(THREADS) as pool:
         books = list(pool.map(one, staged))
+    buried = tombstones.bury(ctx, folder, batch["batch"])
     again = {
         row["quarantine_id"]
         for row in quarantine.held(ctx.lake, ctx.scope, quarantine.OPEN)
         if row["batch"] == batch["batch"]
     }
     released = quarantine.set_status(ctx.lake, set(batch["replayed"]) - again, quarantine.RELEASED)
+    versions = {book.table: delta.version(ctx.lake.silver(book.table)) for book in books}
+    books += buried
     kept = receipt(ctx, f"publish.{ctx.scope}", books)
     mark_published(ctx.lake, ctx.scope, batch["batch"], batch["bronze_version"], kept)
     shutil.rmtree(folder, ignore_errors=True)
-    versions = {book.table: delta.version(ctx.lake.silver(book.table)) for book in books}
     return StepResult(books, {"batch": batch["batch"], "versions": versions, "released": released})
 
 

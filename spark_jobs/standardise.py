@@ -13,10 +13,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from spark_jobs import delta, quarantine
+from spark_jobs import delta, quarantine, tombstones
 from spark_jobs.batches import BATCH_FILE, Pending, pending, read_batch
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.parallel import Unit
+from spark_jobs.parallel import Unit, run_units
+from spark_jobs.read_deletes import read_bundles
 from spark_jobs.staged import write_staged
 from spark_jobs.standardise_convert import standardise_converted
 from spark_jobs.standardise_csv import standardise_csv
@@ -29,7 +30,10 @@ GROUPS_PER_TASK = 8
 def _units(ctx: Context, batch: Pending) -> list[Unit]:
     units = []
     for part in batch.parts:
-        resource = str(ctx.catalog.silos[ctx.scope].feeds[part.feed].resource)
+        feed = ctx.catalog.silos[ctx.scope].feeds[part.feed]
+        if feed.deletes:
+            continue
+        resource = str(feed.resource)
         groups = pq.ParquetFile(part.path).num_row_groups
         for start in range(0, groups, GROUPS_PER_TASK):
             chosen = list(range(start, min(start + GROUPS_PER_TASK, groups)))
@@ -40,12 +44,24 @@ def _units(ctx: Context, batch: Pending) -> list[Unit]:
 def _standardise_fhir(ctx: Context, batch: Pending) -> dict[str, Any]:
     """Stage a FHIR silo's batch. Gives rejected records, and counts by table."""
     typed = stage_typed(ctx, _units(ctx, batch))
+    feeds = ctx.catalog.silos[ctx.scope].feeds
+    gone = [part for part in batch.parts if feeds[part.feed].deletes]
+    units: list[Unit] = [{"source": part.path, "feed": part.feed, "silo": ctx.scope} for part in gone]
+    read = run_units(ctx.spark, units, read_bundles)
     # The records in are counted by `land`, not by this step's own tasks, so that the books can catch a loss.
     rows_in: Counter[str] = Counter()
     for feed, rows in batch.feeds().items():
-        rows_in[str(ctx.catalog.silos[ctx.scope].feeds[feed].resource)] += rows
+        if not feeds[feed].deletes:
+            rows_in[str(feeds[feed].resource)] += rows
     books = {name: Book(name, rows, typed.staged[name].rows, typed.refused[name]) for name, rows in rows_in.items()}
-    return {"staged": typed.staged, "books": books, "rejected": typed.rejected, "unexpected": typed.unexpected}
+    for part, found in zip(gone, read, strict=True):
+        book = books.setdefault(f"bronze.{part.feed}", Book(f"bronze.{part.feed}", 0, 0))
+        book.rows_in, book.quarantined = book.rows_in + part.rows, book.quarantined + len(found["rejected"])
+        book.rows_out = book.rows_in - book.quarantined
+    rejected = [*typed.rejected, *(row for found in read for row in found["rejected"])]
+    deletes = [row for found in read for row in found["tombstones"]]
+    made = {"staged": typed.staged, "books": books, "rejected": rejected, "unexpected": typed.unexpected}
+    return made | {"deletes": deletes}
 
 
 def _standardise(ctx: Context, batch: Pending) -> dict[str, Any]:
@@ -89,6 +105,7 @@ def run(ctx: Context) -> StepResult:
     _hold(ctx, batch, made["rejected"])
     for staged in made["staged"].values():
         write_staged(folder, staged)
+    tombstones.stage(folder, made.get("deletes", []))
     books = list(made["books"].values())
     facts: dict[str, Any] = {
         "batch": batch.batch,
@@ -98,6 +115,7 @@ def run(ctx: Context) -> StepResult:
         "unmapped": made.get("unmapped", {}),
         "not_mapped": made.get("not_mapped", {}),
         "warnings": made.get("warnings", {}),
+        "deletes": len(made.get("deletes", [])),
     }
     content = {**key, "delivered": batch.delivered(), "replayed": batch.replayed, "facts": facts}
     delta.write_json(folder / BATCH_FILE, {**content, "books": [vars(book) for book in books]})

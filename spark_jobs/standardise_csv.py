@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Mapping as ReadMapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from spark_jobs.fhir_types import duckdb_type
 from spark_jobs.map_csv import Plan, columns, files_of, map_part
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.parse_csv import parse_part
+from spark_jobs.read_deletes import of_rows
 from spark_jobs.staged import Staged
 from spark_jobs.type_fhir import create_silver
 
@@ -148,10 +150,23 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
     return {
         "staged": staged,
         "rejected": rejected,
+        "deletes": _deletes(ctx, feeds),
         "unexpected": {},
         "unmapped": dict(unmapped),
-        **_books(batch, mappings, results, Counter(row["feed"] for row in feeds.rejected())),
+        **_books(ctx, batch, mappings, results, Counter(row["feed"] for row in feeds.rejected())),
     }
+
+
+def _deletes(ctx: Context, feeds: Feeds) -> list[ReadMapping[str, Any]]:
+    """The tombstones of the batch: what its feeds of deletes hold, for each mapping of the feed that they are of."""
+    silo = ctx.catalog.silos[ctx.scope]
+    found: list[ReadMapping[str, Any]] = []
+    for name, feed in silo.feeds.items():
+        files = [part.path for part in feeds.of(name) if part.is_new]
+        if feed.deletes and files:
+            made = [one for one in ctx.catalog.mappings[ctx.scope].values() if one.feed == feed.deletes]
+            found += of_rows(ctx.scope, files, columns(silo.feeds[feed.deletes]), made)
+    return found
 
 
 def _feeds_of(mapping: Mapping) -> set[str]:
@@ -159,7 +174,7 @@ def _feeds_of(mapping: Mapping) -> set[str]:
 
 
 def _books(
-    batch: Pending, mappings: list[Mapping], results: dict[str, list[Unit]], unparsed: Counter[str]
+    ctx: Context, batch: Pending, mappings: list[Mapping], results: dict[str, list[Unit]], unparsed: Counter[str]
 ) -> dict[str, Any]:
     """Each feed's records against what was made of them, counted from the files that were written.
 
@@ -184,7 +199,7 @@ def _books(
     children = {child.feed for mapping in mappings for child in mapping.children.values()}
     for feed, count in by_feed.items():
         if feed not in mapped:
-            if feed not in children:
+            if feed not in children and not ctx.catalog.silos[ctx.scope].feeds[feed].deletes:
                 not_mapped[feed] = count
             bad = unparsed[feed] + orphans[feed]
             books[feed] = Book(f"bronze.{feed}", count, count - bad, bad)

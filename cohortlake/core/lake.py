@@ -1,7 +1,7 @@
 """Where things lie in a lake: two zones, and the operational books beside them.
 
 ```
-LAKE/phi/       bronze/<silo>  silver/<ResourceType>  quarantine  staging/  vault/
+LAKE/phi/       bronze/<silo>  silver/<ResourceType>  tombstones  quarantine  staging/  vault/
 LAKE/research/  gold/<table>   releases/<cohort>/<version>/  staging/
 LAKE/ops/       accounting  runs/<run>/<step>.json  docs/  locks/
 ```
@@ -31,6 +31,10 @@ class Lake:
 
     def silver(self, resource_type: str) -> Path:
         return self.root / "phi/silver" / resource_type
+
+    @property
+    def tombstones(self) -> Path:
+        return self.root / "phi/tombstones"
 
     @property
     def quarantine(self) -> Path:

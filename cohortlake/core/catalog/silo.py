@@ -45,6 +45,9 @@ class Feed(Declaration):
 
     `required` elements (FHIR) or columns (CSV) hold for each record: a record without one is quarantined. `expected`
     ones are counted where they are missing. `value_sets` gives the codes allowed in an element or a column.
+
+    A feed with `deletes` says what is gone at the source: `bundles` of DELETE requests (FHIR), or the name of the feed
+    whose key columns it holds (CSV).
     """
 
     files: list[str] = []
@@ -56,6 +59,7 @@ class Feed(Declaration):
     expected: list[str] = []
     value_sets: dict[str, list[str]] = {}
     volume: Volume = Volume()
+    deletes: str | None = None
 
     @model_validator(mode="after")
     def _resource_is_known(self) -> Feed:
@@ -98,7 +102,7 @@ class Silo(Declaration):
                 filled = dict(feed) if isinstance(feed, dict) else ({} if feed is None else feed)
                 if isinstance(filled, dict):
                     filled.setdefault("files", [f"{name}.{suffix}*", f"{name}.*.{suffix}*"])
-                    if content.get("format") == "fhir_ndjson":
+                    if content.get("format") == "fhir_ndjson" and "deletes" not in filled:
                         filled.setdefault("resource", name)
                 feeds[name] = filled
             content = {**content, "feeds": feeds}
@@ -110,6 +114,15 @@ class Silo(Declaration):
             for name, feed in self.feeds.items():
                 if not feed.columns:
                     raise ValueError(f"feeds.{name}.columns must list the columns of the extract")
+        return self
+
+    @model_validator(mode="after")
+    def _deletes_are_of_something(self) -> Silo:
+        for name, feed in self.feeds.items():
+            others = [other for other in self.feeds if other != name]
+            allowed = {"csv": others, "fhir_ndjson": ["bundles"]}.get(self.format, [])
+            if feed.deletes is not None and feed.deletes not in allowed:
+                raise ValueError(f"feeds.{name}.deletes must be one of {', '.join(allowed) or 'none'}")
         return self
 
     @property
