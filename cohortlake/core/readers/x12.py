@@ -111,13 +111,17 @@ class _Interchange:
         self._close(len(self.text), "the set has no SE: cut off?")
         self._end_run()
         found = [*self._sets(), *self.others, *self._trailers()]
+        if not found and not self.iea:
+            found = [self._record(0, self.text, Problem("the interchange has no set and no IEA: cut off?", "ISA"))]
         yield from sorted(found, key=lambda record: record.offset)
 
     def _take(self, place: int, text: str) -> None:
         name = text.split(self.marks.element, 1)[0].strip(BLANK)
         end = place + len(text)
         if name not in ENVELOPE:
-            if self.open is None and name != "TA1":
+            if name == "TA1" and self.open is None:
+                self.others.append(self._record(place, f"{self.isa}{self.marks.segment}{text}", self._broken()))
+            elif self.open is None:
                 self.run = (self.run[0] if self.run else place, end)
             return
         self._end_run()
@@ -205,6 +209,7 @@ class TransactionSet:
     body: list[Segment]
     ge: Segment | None
     iea: Segment | None
+    ta1: Segment | None
     is_utf8: bool
 
     @property
@@ -233,4 +238,6 @@ def parse(payload: bytes) -> TransactionSet:
     around = {s.name: s for s in numbered([*parts[:first], *parts[last:]], marks)}
     body = numbered(parts[first:last], marks)
     isa = around.get("ISA") or Segment(("ISA",), 1, 1, marks)
-    return TransactionSet(marks, isa, around.get("GS"), body, around.get("GE"), around.get("IEA"), is_utf8)
+    return TransactionSet(
+        marks, isa, around.get("GS"), body, around.get("GE"), around.get("IEA"), around.get("TA1"), is_utf8
+    )

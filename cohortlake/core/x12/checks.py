@@ -17,6 +17,8 @@ from cohortlake.core.readers.x12_text import Segment
 from cohortlake.core.x12.declared import SetFile
 from cohortlake.core.x12.loops import Node
 
+# Diagnoses that lines may point at: the principal one and the others.
+POINTED = frozenset(("ABK", "BK", "ABF", "BF"))
 Severity = Literal["error", "warning"]
 
 
@@ -78,6 +80,17 @@ def hierarchy(root: Node) -> Iterator[Problem]:
                 reason = "HL-02 names another parent than the one before it" if is_other else "HL-02 names no parent"
                 yield Problem(reason, head.at(2), "error" if is_other else "warning")
             levels.setdefault(number, []).append(node)
+
+
+def pointers(root: Node) -> Iterator[Problem]:
+    """Lines that point at a diagnosis which their claim does not have (SV1-07, by the order of HI): warnings."""
+    for claim in (node for node in root.within() if node.own("CLM")):
+        kinds = [value for s in claim.own("HI") for at in range(1, len(s.elements)) for value in s.repetitions(at)]
+        known = sum(value[0] in POINTED and any(value[1:]) for value in kinds)
+        for segment in (s for line in claim.children for s in line.own("SV1")):
+            said = [segment.text(7, at) for at in range(1, 5)]
+            if any(text.isdigit() and not 1 <= int(text) <= known for text in said):
+                yield Problem("SV1-07 points at no diagnosis of the claim", segment.at(7), "warning")
 
 
 def _amount(text: str) -> Decimal | None:

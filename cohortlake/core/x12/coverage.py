@@ -42,7 +42,8 @@ def _missed(run: Run, segment: Segment, left_out: Mapping[str, str]) -> Iterator
             continue
         components = segment.elements[element].split(segment.marks.component)
         for at, text in enumerate(components, 1):
-            is_taken = (segment.position, element, at) in run.taken or f"{name}-{element}.{at}" in left_out
+            names = {f"{name}-{element}.{at}", f"{name}-*.{at}"}
+            is_taken = (segment.position, element, at) in run.taken or not names.isdisjoint(left_out)
             if text.strip() and not is_taken:
                 if name == "HI":
                     yield from ([f"HI[{components[0].strip()}]"] if CODE.fullmatch(components[0].strip()) else ["HI"])

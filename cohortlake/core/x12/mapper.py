@@ -76,6 +76,9 @@ class Mapper:
 
     def to_fhir(self, found: TransactionSet, options: Options) -> Converted:
         """The resources of a set, its problems and counts of what is not mapped."""
+        if found.ta1 is not None and not found.body:
+            reason = "TA1 (Interchange Acknowledgment): nothing is made of it: it tells whether an interchange came"
+            return Converted(problems=[Problem(reason, "TA1", "warning")])
         if not found.body:
             return Converted(problems=[Problem("there is no transaction set", "ST")])
         guide = self._guide(found)
@@ -86,7 +89,7 @@ class Mapper:
             reason = f"{found.kind} ({guide.declared.title}): nothing is made of it: {guide.declared.nothing}"
             return Converted(problems=[*problems, Problem(reason, "ST-01", "warning")])
         root, faults = structure(found.body, guide)
-        problems += _limited([*faults, *checks.hierarchy(root), *checks.balances(root)])
+        problems += _limited([*faults, *checks.hierarchy(root), *checks.pointers(root), *checks.balances(root)])
         if any(problem.severity == "error" for problem in problems):
             return Converted(problems=problems)
         run = Run(self.declared, found, options, _variables(found, guide))
@@ -120,18 +123,21 @@ class Mapper:
             for path in list(complete(made, placed.kind, placed.kind)):
                 run.warn(f"{path} is required and was not sent: marked as absent", placed.scope.place)
             key = placed.kind, placed.name
-            resources[key] = made if key not in resources else _merged(resources[key], made)
+            resources[key] = made if key not in resources else _merged(run, resources[key], made, placed.scope.place)
         return list(resources.values())
 
 
-def _merged(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """One resource told twice: what was told first stands, lists are joined."""
+def _merged(run: Run, known: dict[str, Any], more: dict[str, Any], place: str) -> dict[str, Any]:
+    """One resource told twice: what was told first stands, lists are joined; what is told differently is said."""
     result = dict(known)
     for name, value in more.items():
         if name not in result:
             result[name] = value
         elif isinstance(value, list):
             result[name] = [*result[name], *(item for item in value if item not in result[name])]
+        elif value != result[name]:
+            kind = known["resourceType"]
+            run.warn(f"{kind}.{name} is told differently within the set: the first stands", place)
     return result
 
 

@@ -202,13 +202,14 @@ def _each_element(match: re.Match[str]) -> Each:
     name, codes = match["name"], _set(match["codes"])
 
     def scopes(scope: Scope) -> list[Scope]:
-        return [
-            Scope(scope.run, scope.node, segment, _parts(value), element)
-            for segment in scope.segments(frozenset(), name, frozenset())
-            for element in range(1, len(segment.elements))
-            for value in segment.repetitions(element)
-            if value[0] in codes
-        ]
+        found = []
+        for segment in scope.segments(frozenset(), name, frozenset()):
+            for element in range(1, len(segment.elements)):
+                for value in segment.repetitions(element):
+                    if value[0] in codes:
+                        scope.run.take(segment, element, 1)
+                        found.append(Scope(scope.run, scope.node, segment, _parts(value), element))
+        return found
 
     return scopes
 

@@ -8,6 +8,7 @@ Of a choice (`value[x]`) the first that gives anything stands.
     $each: CAS-2+3       the object once for each (`sources.each`)
     $first: [a, b]       the first of the templates that gives anything
     $join: [a, b]        the texts that there are, with `$with` between them (nothing by default)
+    =A | unit?           through a code map; a code that it lacks is counted, and left out because of the `?`
     =#                   the place of the item in its list, from 1
     $refers: Claim       a Reference to what that map makes of the identity in `$key`, in this set or another
     =A | position careTeam.provider   the sequence of the item of the resource's list that refers to A
@@ -45,6 +46,8 @@ from cohortlake.core.x12.sources import Each, Source, Test, condition, each, sou
 from cohortlake.core.x12.values import TEXTS, coded, money, target
 
 DIRECTIVES = ("$needs", "$when", "$each", "$first", "$join", "$with", "$value", "$refers", "$key")
+# Those that make values of what the set says.
+MAKING = frozenset(("$each", "$first", "$join", "$value", "$refers"))
 
 
 @dataclass
@@ -174,6 +177,7 @@ class Compiler:
             return lambda text, place, source, run: [Position(listed, element, text)]
         if kind == "Reference":
             return lambda text, place, source, run: [{"reference": text}] if source.is_reference else []
+        is_strict, name = name.endswith("?"), name.removesuffix("?")
         if name and name not in self.declared.codes and name not in TEXTS:
             known = ", ".join([*TEXTS, *self.declared.codes])
             raise self.declared.fail(self.name, at, f"{name!r} is not a code map or a text; known are {known}")
@@ -186,15 +190,15 @@ class Compiler:
             ]
         if kind != "Money" and kind not in primitive_types():
             raise self.declared.fail(self.name, at, f"an expression does not make a {kind}")
-        return self._primitive(name, kind)
+        return self._primitive(name, kind, is_strict)
 
-    def _primitive(self, name: str, kind: str) -> Turn:
+    def _primitive(self, name: str, kind: str, is_strict: bool) -> Turn:
         is_mapped, prepare = name in self.declared.codes, TEXTS.get(name, str)
 
         def turn(text: str, place: str, source: Source, run: Run) -> list[Any]:
             if is_mapped:
                 found = target(text, name, run)
-                prepared = found.code if found else text
+                prepared = found.code if found else "" if is_strict else text
             else:
                 prepared = prepare(text)
             if not prepared:
@@ -210,7 +214,9 @@ class Compiler:
 
 def _has_expressions(template: Any) -> bool:
     if isinstance(template, dict):
-        return any(name.startswith("$") or _has_expressions(value) for name, value in template.items())
+        return any(
+            name in MAKING or (not name.startswith("$") and _has_expressions(value)) for name, value in template.items()
+        )
     if isinstance(template, list):
         return any(_has_expressions(value) for value in template)
     return isinstance(template, str) and template.startswith("=")
