@@ -10,7 +10,9 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from cohortlake.core.catalog.mapping import CodeMap
 from cohortlake.core.catalog.source import Declaration, Location, load, read_yaml
@@ -24,20 +26,27 @@ FOLDER = Path(__file__).parent.parent.parent.parent / "catalog/formats"
 class Kind(Declaration):
     """A kind of file, known by its header.
 
-    A file is of the kind of whose `known_by` columns it has most, half of them at least. Lines that agree in the
-    columns of `key` are one record (without a key each line is one); a `required` column must be there, and must have
-    a value in each record. `line` numbers the lines of a record. `aliases` are other names of columns, `left_out` those
-    that are not carried (a `*` stands for anything), and why. `makes` names the maps of what a record is.
+    A file is of the kind of whose `known_by` columns it has most, and at least their `share`. Lines that agree
+    in the columns of `key` are one record (without a key each line is one): the first is the id, the others tell its
+    versions apart. The id and the `required` columns must be there, and must have a value in each record. `line`
+    numbers the lines of a record. `aliases` are other names of columns, `left_out` those that are not carried (a `*`
+    stands for anything), and why. `makes` names the maps of what a record is.
     """
 
     name: str
-    known_by: list[str]
+    known_by: Annotated[list[str], Field(min_length=1)]
+    share: float = 0.5
     key: list[str] = []
     required: list[str]
     line: str | None = None
     aliases: dict[str, list[str]] = {}
     left_out: dict[str, str] = {}
     makes: list[str]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that must be there, with a value in each record."""
+        return (*self.key[:1], *self.required)
 
 
 class ResourceMap(Declaration):
@@ -74,7 +83,7 @@ class Codes(Declaration):
 
     def matches(self, code: str) -> bool:
         """Whether a code is written as those of the system are."""
-        return re.fullmatch(self.pattern, code) is not None
+        return re.fullmatch(self.pattern, code, re.ASCII) is not None
 
 
 class Shared(Declaration):

@@ -6,7 +6,7 @@ what is made of it.
     COLUMN          the column of the row at hand; COLUMN & COLUMN both, one after the other
     .               the value at hand (of `$each`, or that a reference was made for)
     'text'          a constant
-    | name          through a map, or `year` of a date
+    | name          through a map; in a key `year`, that of a date
     @ name COLUMN   a code of a system (see shared.yaml), chosen by the column's value where it is given
     # name words    the sequence of that entry of the claim (`$by`)
     => Map          a reference to the resource that the map makes of the value
@@ -27,7 +27,7 @@ WAY = re.compile(
     r"(?P<source>[^|@#]+?)(?: \| (?P<map>\w+))?(?: @ (?P<system>\w+)(?: (?P<argument>(?:(?! => ).)+))?)?"
     r"(?: # (?P<entry>\w+)(?P<words>(?: [\w-]+)*))?(?: => (?P<target>[\w.]+))?"
 )
-CONDITION = re.compile(r"(?P<no>not )?(?P<source>.+?)(?: (?P<op>=|!=|is|is not) (?P<right>.+))?")
+CONDITION = re.compile(r"(?P<no>not )?(?P<source>.+?)(?: (?P<op>=|!=|is not|is) (?P<right>.+))?")
 
 Read = Callable[[Scope], str]
 Test = Callable[[Scope], bool]

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cohortlake.core.claims.declared import Declared, Kind
 
-# How much of what a kind is known by must be there.
-HALF = 0.5
 NOISE = re.compile(r"[\s_()\-]+")
 
 
@@ -44,22 +42,26 @@ class Layout:
         others = self.kind.aliases.get(name, ())
         return next((self.places[key] for n in (name, *others) if (key := plain(n)) in self.places), None)
 
-    def share(self) -> float:
-        """How much of what its kind is known by is there, from 0 to 1."""
-        known = self.kind.known_by
-        return sum(self.place(name) is not None for name in known) / len(known)
+    def known(self) -> int:
+        """How many of the columns that its kind is known by are there."""
+        return sum(self.place(name) is not None for name in self.kind.known_by)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether enough of it is there."""
+        return self.known() >= self.kind.share * len(self.kind.known_by)
 
     def missing(self) -> str | None:
         """The first required column that is not there."""
-        return next((name for name in (*self.kind.key, *self.kind.required) if self.place(name) is None), None)
+        return next((name for name in self.kind.needed if self.place(name) is None), None)
 
 
 def layout_of(columns: tuple[str, ...], declared: Declared) -> Layout:
     """The layout of a header. Raises NoLayoutError."""
-    layouts = [Layout(kind, columns) for kind in declared.kinds.values()]
-    best = max(layouts, key=lambda layout: (layout.share(), len(layout.kind.known_by)))
-    if best.share() < HALF:
+    layouts = [layout for kind in declared.kinds.values() if (layout := Layout(kind, columns)).is_known]
+    if not layouts:
         raise NoLayoutError("the header is of no kind of file that is known")
+    best = max(layouts, key=lambda layout: (layout.known(), -len(layout.kind.known_by)))
     absent = best.missing()
     if absent:
         raise NoLayoutError(f"the column {absent} is missing")

@@ -132,7 +132,7 @@ def _cells(row: Row, table: Table) -> tuple[list[str], Problem | None]:
 
 def _absent(rows: list[list[str]], layout: Layout) -> Problem | None:
     """The first required column without a value."""
-    for name in (*layout.kind.key, *layout.kind.required):
+    for name in layout.kind.needed:
         place = layout.place(name)
         if place is not None and not any(row[place] for row in rows):
             return Problem(f"{name} is empty", name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cohortlake.core.claims.declared import Declared
-from cohortlake.core.claims.layout import HALF, Layout, NoLayoutError, layout_of
+from cohortlake.core.claims.layout import Layout, NoLayoutError, layout_of
 from cohortlake.core.convert import Problem, Record
 from cohortlake.core.readers.delimited import NotATableError, Row, Table, read
 
@@ -21,7 +21,7 @@ def looks_like(head: bytes, declared: Declared) -> bool:
     is_whole = len(table.start.raw) < len(head) or table.start.raw.endswith((b"\n", b"\r"))
     layouts = [Layout(kind, table.columns) for kind in declared.kinds.values()]
     if is_whole:
-        return any(layout.share() >= HALF for layout in layouts)
+        return any(layout.is_known for layout in layouts)
     return any(layout.missing() is None for layout in layouts)
 
 

@@ -14,6 +14,7 @@ and so is one whose columns a file does not have. Entries that FHIR numbers (`se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -182,30 +183,34 @@ class Compiler:
         match = WAY.fullmatch(text)
         if not match:
             raise self.fail(f"{text!r} is not an expression", path)
+        self._check(match, kind, path)
         read = self.reader.source(match["source"])
         if read is None:
             return NEVER
         if match["target"]:
-            if kind != "Reference" or match["target"] not in self.declared.resources:
-                raise self.fail(f"{match['target']!r} is no map, or stands where no Reference is", path)
             return makers.reference(self.resource(match["target"]), read)
         if match["entry"]:
             return makers.pointer((match["entry"],), tuple(match["words"].split()), read)
         if match["system"]:
-            if match["system"] not in self.declared.shared.systems:
-                known = ", ".join(self.declared.shared.systems)
-                raise self.fail(f"{match['system']!r} is not a system; known are {known}", path)
             argument = self.reader.source(match["argument"]) if match["argument"] else None
             codes = self.declared.shared.systems[match["system"]]
             return makers.code_of(match["system"], codes, read, argument, kind)
-        if match["map"] and match["map"] != "year":
-            if match["map"] not in self.declared.maps:
-                raise self.fail(f"there is no maps/{match['map']}.yaml", path)
+        if match["map"]:
             return makers.mapped(self.declared.maps[match["map"]], read, kind)
-        if kind not in primitive_types():
+        return makers.primitive(read, kind, match["source"])
+
+    def _check(self, match: re.Match[str], kind: str, path: str) -> None:
+        """What an expression names must be declared, whether a file has its columns or not."""
+        target, system, code_map = match["target"], match["system"], match["map"]
+        if target and (kind != "Reference" or target not in self.declared.resources):
+            raise self.fail(f"{target!r} is no map, or stands where no Reference is", path)
+        if system and system not in self.declared.shared.systems:
+            known = ", ".join(self.declared.shared.systems)
+            raise self.fail(f"{system!r} is not a system; known are {known}", path)
+        if code_map and code_map not in self.declared.maps:
+            raise self.fail(f"there is no maps/{code_map}.yaml", path)
+        if not (target or system or code_map or match["entry"] or kind in primitive_types()):
             raise self.fail(f"a {kind} takes its elements, a map or a system", path)
-        text_of = self.reader.text(text) if match["map"] else read
-        return makers.primitive(text_of or read, kind, match["source"])
 
 
 def _value(template: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ]\d\d:\d\d.*)?")
-COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:\d{4,6})?")
-NAMED = re.compile(r"(\d{1,2})-?([A-Za-z]{3})-?(\d{4})(?:[ :]\d\d:\d\d.*)?")
-AMERICAN = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
+ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ]\d\d:\d\d.*)?", re.ASCII)
+COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:\d{4,6})?", re.ASCII)
+NAMED = re.compile(r"(\d{1,2})-?([A-Za-z]{3})-?(\d{4})(?:[ :]\d\d:\d\d.*)?", re.ASCII)
+AMERICAN = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})", re.ASCII)
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)", re.ASCII)
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
