@@ -139,6 +139,7 @@ def test_a_dependent_is_the_patient_and_the_subscriber_is_related():
         ["ROWAN", "Q"],
         f"Patient/{patient['id']}",
     )
+    assert codes(subscriber["relationship"][0]) == ["PRN"]
     assert own["subscriber"]["reference"] == f"RelatedPerson/{subscriber['id']}"
     assert (codes(own["relationship"]), own["subscriberId"], own["order"]) == (["child"], "W123456789", 1)
     assert (codes(other["relationship"]), other["subscriberId"], other["order"]) == (["self"], "Z987654321", 2)
@@ -240,7 +241,7 @@ def test_a_claim_that_stands_twice_is_one_and_two_with_one_number_are_two():
 
 def test_codes_that_no_map_knows_are_kept_and_counted():
     result = sets("837p.edi", **{"PAT*19": "PAT*ZX", "*UN*25*": "*QQ*25*"})[0]
-    assert result.codes == {("relationship", "ZX"): 1, ("unit", "QQ"): 1}
+    assert result.codes == {("relationship", "ZX"): 1, ("subscriber_is", "ZX"): 1, ("unit", "QQ"): 1}
     own = made([result], "Coverage")[0]
     assert own["relationship"] == {"coding": [{"system": "https://codesystem.x12.org/005010/1069", "code": "ZX"}]}
     assert made([result], "Claim")[0]["item"][2]["quantity"] == {"value": 25, "unit": "QQ"}

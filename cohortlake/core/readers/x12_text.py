@@ -89,8 +89,9 @@ class Segment:
     position: int
     marks: Delimiters
 
-    @property
+    @cached_property
     def name(self) -> str:
+        """The segment's identifier."""
         return self.elements[0]
 
     @cached_property

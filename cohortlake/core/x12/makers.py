@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from cohortlake.core.fhir.definitions import Element, elements, primitive_types
 from cohortlake.core.hl7v2.makers import set_bound
 from cohortlake.core.hl7v2.primitives import convert
-from cohortlake.core.x12.run import Run, Scope
+from cohortlake.core.x12.run import Position, Run, Scope
 from cohortlake.core.x12.sources import Each, Source, Test
 from cohortlake.core.x12.values import first_of, last_of
 
@@ -23,15 +22,6 @@ NOTHING: Found = ([], False)
 
 class Number:
     """Stands for the place of an item in its list until the list is made."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Stands for the `sequence` of the item of `name` whose `element` refers to `reference`, until all is made."""
-
-    name: str
-    element: str
-    reference: str
 
 
 NUMBER = Number()

@@ -117,9 +117,9 @@ class Mapper:
             is_passing = placed.compiled.declared.name in guide.declared.refers_to
             values, _ = placed.compiled.template(placed.scope)
             meta = run.passing if is_passing else run.meta
-            made = settled(
-                {"resourceType": placed.kind, "id": placed.name, "meta": meta, **(values[0] if values else {})}
-            )
+            made = {"resourceType": placed.kind, "id": placed.name, "meta": meta, **(values[0] if values else {})}
+            if run.has_positions:
+                made, run.has_positions = settled(made), False
             for path in list(complete(made, placed.kind, placed.kind)):
                 run.warn(f"{path} is required and was not sent: marked as absent", placed.scope.place)
             key = placed.kind, placed.name

@@ -39,12 +39,21 @@ def created(found: TransactionSet) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Position:
+    """Stands for the `sequence` of the item of `name` whose `element` refers to `reference`, until all is made."""
+
+    name: str
+    element: str
+    reference: str
+
+
 @dataclass
 class Run:
     """The state of one conversion. `variables` are what templates name as `@name`.
 
     `taken` are the elements that maps read, as (segment, element, component); component 0 is the whole element.
-    `passed` are loops whose facts another loop told.
+    `passed` are loops whose facts another loop told. `has_positions` says that a resource has any to be resolved.
     """
 
     declared: X12
@@ -55,6 +64,7 @@ class Run:
     codes: Counter[tuple[str, str]] = field(default_factory=Counter)
     taken: set[tuple[int, int, int]] = field(default_factory=set)
     passed: set[Node] = field(default_factory=set)
+    has_positions: bool = False
 
     @cached_property
     def clock(self) -> Clock:
@@ -84,6 +94,11 @@ class Run:
         """Warn of a loop that is not mapped as another tells what it says: it is not counted as unmapped."""
         self.passed.add(node)
         self.warn(reason, place)
+
+    def position(self, name: str, element: str, reference: str) -> Position:
+        """What stands for the sequence of an item, to be resolved."""
+        self.has_positions = True
+        return Position(name, element, reference)
 
     def take(self, segment: Segment, element: int, component: int = 0) -> None:
         """Note that a map reads an element."""

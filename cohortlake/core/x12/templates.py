@@ -28,7 +28,6 @@ from cohortlake.core.x12.makers import (
     NUMBER,
     Found,
     Make,
-    Position,
     Turn,
     all_of,
     any_of,
@@ -174,7 +173,7 @@ class Compiler:
         """What turns a text into the element's type."""
         if name == "position":
             listed, _, element = argument.partition(".")
-            return lambda text, place, source, run: [Position(listed, element, text)]
+            return lambda text, place, source, run: [run.position(listed, element, text)]
         if kind == "Reference":
             return lambda text, place, source, run: [{"reference": text}] if source.is_reference else []
         is_strict, name = name.endswith("?"), name.removesuffix("?")
