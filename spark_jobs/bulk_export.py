@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from cohortlake.core.bulk.check import Looked, count_problem, lines, look
-from cohortlake.core.bulk.manifest import Manifest, OutputFile, delivery_name, without_query
+from cohortlake.core.bulk.manifest import Manifest, OutputFile, without_query
 from cohortlake.core.bulk.outcome import count_issues
 from cohortlake.core.bulk.request import kick_off_url
 from cohortlake.core.bulk.retry import Patience
@@ -25,7 +25,7 @@ from cohortlake.core.catalog.origin import BulkFhir
 from cohortlake.core.errors import SourceError
 from cohortlake.core.readers.framing import UnreadableFileError, is_gzip, open_stream
 from spark_jobs.bulk_http import GoneError, RefusedError, Server, TooLateError
-from spark_jobs.landing import Delivered, Landing, digest
+from spark_jobs.landing import Delivered, Landing, digest, time_of
 
 # Exports that are asked for in one run, where one is gone before its files are fetched.
 EXPORTS = 3
@@ -120,7 +120,8 @@ class BulkExport:
         # The time to give up is that of making the export; fetching it has its own.
         server.deadline = time.time() + self.source.give_up_hours * 3600
         self._download(server, state, manifest)
-        export["delivery"] = self._new_name(manifest.transaction_time)
+        export["delivery"] = self.landing.new_name(manifest.transaction_time)
+        export["modified"] = time_of(manifest.transaction_time, state.get("last", {}).get("modified"))
         self.landing.write_state(state)
         delivered = self._publish(state)
         if not server.cancel(export["status_url"]):
@@ -180,14 +181,6 @@ class BulkExport:
             "rows": found.rows, "count": file.count, "bytes": path.stat().st_size, "sha256": sha256, "problem": problem,
         }  # fmt: skip
 
-    def _new_name(self, transaction_time: str) -> str:
-        name, number = delivery_name(transaction_time), 1
-        fresh = name
-        while self.landing.has(fresh):
-            number += 1
-            fresh = f"{name}-{number}"
-        return fresh
-
     def _publish(self, state: dict[str, Any]) -> Delivered:
         export = state["export"]
         files = list(export["files"].values())
@@ -203,7 +196,7 @@ class BulkExport:
             {file["file"]: file["problem"] for file in files if file["problem"]},
         )  # fmt: skip
         about = {"request": export["question"], "delivered": asdict(delivered), "files": files}
-        self.landing.publish(export["delivery"], about)
+        self.landing.publish(export["delivery"], about, export["modified"])
         self._take(state)
         return delivered
 
@@ -212,7 +205,7 @@ class BulkExport:
         export = state.pop("export")
         state["last"] = {
             "question": export["question"], "transaction_time": export["manifest"]["transaction_time"],
-            "delivery": export["delivery"],
+            "delivery": export["delivery"], "modified": export["modified"],
         }  # fmt: skip
         self.landing.write_state(state)
         self.landing.clear()

@@ -10,10 +10,12 @@ FOLDER/.fetch/staged/…         a delivery that is not yet whole
 
 from __future__ import annotations
 
+import datetime
 import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -51,12 +53,17 @@ class Landing:
     folder: Path
 
     @property
+    def private(self) -> Path:
+        """What is kept from one fetch to the next; land does not see it, and only its owner can read it."""
+        return self.folder / ".fetch"
+
+    @property
     def staged(self) -> Path:
-        return self.folder / ".fetch/staged"
+        return self.private / "staged"
 
     @property
     def _state(self) -> Path:
-        return self.folder / ".fetch/state.json"
+        return self.private / "state.json"
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -64,8 +71,8 @@ class Landing:
         with _clear(self.folder):
             self.staged.mkdir(parents=True, exist_ok=True)
             # What is kept here may hold signed URLs and hashes of rows: it is for its owner.
-            self.staged.parent.chmod(0o700)
-            handle = os.open(self.staged.parent / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self.private.chmod(0o700)
+            handle = os.open(self.private / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,6 +110,16 @@ class Landing:
     def has(self, delivery: str) -> bool:
         return (self.folder / delivery).is_dir()
 
+    def new_name(self, instant: str) -> str:
+        """The folder of a delivery: its instant in UTC, so that names are in the order of time."""
+        moment = datetime.datetime.fromisoformat(instant).astimezone(datetime.UTC)
+        name = moment.strftime("%Y%m%dT%H%M%S.%f").rstrip("0").rstrip(".") + "Z"
+        fresh, number = name, 1
+        while self.has(fresh):
+            number += 1
+            fresh = f"{name}-{number}"
+        return fresh
+
     def about(self, delivery: str) -> dict[str, Any]:
         """What `publish` was told of a delivery."""
         about: dict[str, Any] = json.loads((self.folder / delivery / "_delivery.json").read_text(encoding="utf-8"))
@@ -114,18 +131,31 @@ class Landing:
             if path.name not in names:
                 path.unlink()
 
-    def publish(self, delivery: str, about: dict[str, Any]) -> Path:
-        """Let the staged delivery appear, with `about` as its `_delivery.json`. Raises LakeWriteError."""
+    def publish(self, delivery: str, about: dict[str, Any], modified: int) -> Path:
+        """Let the staged delivery appear, with `about` as its `_delivery.json`. Raises LakeWriteError.
+
+        Its files bear the time `modified` (seconds since 1970), by which land orders versions. Those of the feed
+        `deleted` bear one second less: of a record that is told as gone and as there at once, as one whose key changed
+        is, the latter is newer.
+        """
         place = self.folder / delivery
         with _clear(place):
             text = json.dumps(about, indent=1, ensure_ascii=False)
             (self.staged / "_delivery.json").write_text(text + "\n", encoding="utf-8")
             for path in self.staged.iterdir():
+                moment = modified - path.name.startswith("deleted.")
+                os.utime(path, (moment, moment))
                 _sync(path)
             _sync(self.staged)
             self.staged.rename(place)
             _sync(self.folder)
         return place
+
+
+def time_of(instant: str, last: int | None) -> int:
+    """The time of a delivery's files, in seconds since 1970: the source's instant, and later than the last one's."""
+    moment = math.floor(datetime.datetime.fromisoformat(instant).timestamp())
+    return moment if last is None else max(moment, last + 2)
 
 
 def digest(path: Path) -> str:

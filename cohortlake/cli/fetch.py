@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from cohortlake.core.catalog.origin import BulkFhir, Client
 from cohortlake.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from cohortlake.core.catalog import Silo
     from spark_jobs.landing import Delivered
 
 ONE_OF_TWO = "Name a silo, or a server and a folder: --server URL -o FOLDER."
@@ -51,15 +53,28 @@ def fetch(
     """
     if (silo is None) == (server is None) or (server is None) != (output is None):
         raise UsageError("what is to be fetched is not clear", ONE_OF_TWO)
+    from spark_jobs.fetch import fetch as fetch_silo
+    from spark_jobs.fetch import fetch_bulk
+
     if server is not None and output is not None:
         asked = {"level": "group" if group else level, "group": group, "types": only or []}
-        source, folder = _server(server, asked, client_id, key_id, key_file_variable), output
+        place = _server(server, asked, client_id, key_id, key_file_variable)
+        if cancel:
+            _cancel(place, output)
+        else:
+            _summary(_telling(lambda tell: fetch_bulk(place, output, tell, full=full)), output)
+        return
+    declared = _declared(str(silo), data, catalog, force)
+    folder = data / declared.folder
+    if not cancel:
+        _summary(_telling(lambda tell: fetch_silo(declared, data, tell, full=full)), folder)
+    elif isinstance(declared.source, BulkFhir):
+        _cancel(declared.source, folder)
     else:
-        source, folder = _declared(str(silo), data, catalog, force)
-    _run(source, folder, full, cancel)
+        raise UsageError(f"silo {silo} lives in a database: there is no export to cancel", "Leave --cancel out.")
 
 
-def _declared(name: str, data: Path, catalog: Path | None, force: bool) -> tuple[Any, Path]:
+def _declared(name: str, data: Path, catalog: Path | None, force: bool) -> Silo:
     from cohortlake.core.catalog import load_catalog
     from cohortlake.core.catalog.silo import check_signed
 
@@ -70,9 +85,9 @@ def _declared(name: str, data: Path, catalog: Path | None, force: bool) -> tuple
     if silos[name].source is None:
         raise UsageError(
             f"silo {name} has no source: its files are put into {data / silos[name].folder}",
-            "Declare where it is fetched from: docs/bulk-export.md.",
+            "Declare where it is fetched from: docs/bulk-export.md, docs/databases.md.",
         )
-    return silos[name].source, data / silos[name].folder
+    return silos[name]
 
 
 def _server(url: str, asked: dict[str, Any], client_id: str | None, key_id: str | None, variable: str) -> BulkFhir:
@@ -86,11 +101,8 @@ def _server(url: str, asked: dict[str, Any], client_id: str | None, key_id: str 
         raise UsageError(said, "See `cohortlake fetch --help`.") from error
 
 
-def _run(source: BulkFhir, folder: Path, full: bool, cancel: bool) -> None:
-    from spark_jobs.bulk_export import BulkExport
-    from spark_jobs.fetch import fetch as fetch_into
-    from spark_jobs.landing import Landing
-
+def _telling(work: Callable[[Callable[[str], None]], Delivered]) -> Delivered:
+    """Do the work, and say what is going on: on a terminal in one line, elsewhere a line each."""
     with err.status("fetch") as status:
 
         def tell(what: str) -> None:
@@ -98,12 +110,15 @@ def _run(source: BulkFhir, folder: Path, full: bool, cancel: bool) -> None:
             if not sys.stderr.isatty():
                 err.print(what)
 
-        if cancel:
-            was_there = BulkExport(source, Landing(folder), tell=tell).cancel()
-            out.print("the export is cancelled" if was_there else "no export is under way")
-            return
-        delivered = fetch_into(source, folder, full=full, tell=tell)
-    _summary(delivered, folder)
+        return work(tell)
+
+
+def _cancel(source: BulkFhir, folder: Path) -> None:
+    from spark_jobs.bulk_export import BulkExport
+    from spark_jobs.landing import Landing
+
+    was_there = BulkExport(source, Landing(folder)).cancel()
+    out.print("the export is cancelled" if was_there else "no export is under way")
 
 
 def _summary(delivered: Delivered, folder: Path) -> None:

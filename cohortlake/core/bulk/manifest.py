@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -99,9 +98,3 @@ def _entries(body: Any, kind: Kind, page: str) -> list[tuple[str, str, int | Non
 def without_query(url: str) -> str:
     """A URL as it may be kept and shown: what follows `?` may be a signature that opens the file."""
     return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
-
-
-def delivery_name(transaction_time: str) -> str:
-    """The folder of a delivery: its instant in UTC, so that names are in the order of time."""
-    moment = datetime.datetime.fromisoformat(transaction_time).astimezone(datetime.UTC)
-    return moment.strftime("%Y%m%dT%H%M%S.%f").rstrip("0").rstrip(".") + "Z"

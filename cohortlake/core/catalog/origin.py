@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
@@ -84,4 +85,57 @@ class BulkFhir(Declaration):
         return self.level != "group" if self.incremental is None else self.incremental
 
 
-Source = BulkFhir
+class DatabaseTable(Declaration):
+    """One table, or view, that is a feed. Its columns are the feed's.
+
+    `watermark` is a column that each change of a row moves forward: a time, a date or a whole number. Without one the
+    table is read whole and compared. `key` is the feed's unless it is given.
+    """
+
+    table: Annotated[str | None, Field(description="`schema.table`; by default the feed's name in schema public")] = (
+        None
+    )
+    watermark: str | None = None
+    key: list[str] = []
+
+
+class Postgresql(Declaration):
+    """A PostgreSQL database, read in one snapshot: rows that changed, and keys that are gone.
+
+    `zone` is the zone (an IANA name) of times that carry none. A watermark is read again `overlap_minutes` back, for
+    transactions that committed late; a table with one is compared whole every `compare_days`, for changes that did not
+    move it. A table that lost more than `max_gone_percent` of its rows stops the delivery.
+    """
+
+    kind: Literal["postgresql"]
+    host: str
+    port: Annotated[int, Field(gt=0, lt=65536)] = 5432
+    database: str
+    user: str
+    password_variable: Variable
+    tls: Annotated[Literal["verify-full", "require", "disable"], Field(description="disable: loopback only")] = (
+        "verify-full"
+    )
+    ca_file: Annotated[str | None, Field(description="the authority that signed the server's certificate, PEM")] = None
+    zone: str | None = None
+    overlap_minutes: Annotated[int, Field(ge=0)] = 120
+    compare_days: Annotated[float, Field(ge=0)] = 7
+    max_gone_percent: Annotated[float, Field(ge=0, le=100)] = 50
+    connections: Annotated[int, Field(ge=1, le=32, description="for one large table")] = 2
+    tables: Annotated[dict[str, DatabaseTable], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _travels_in_private(self) -> Postgresql:
+        if self.tls == "disable" and self.host not in LOOPBACK:
+            raise ValueError("tls may be disabled on loopback only")
+        return self
+
+    @field_validator("zone")
+    @classmethod
+    def _zone_is_known(cls, zone: str | None) -> str | None:
+        if zone is not None and zone not in available_timezones():
+            raise ValueError("must be an IANA time zone, as Europe/Berlin or America/Chicago")
+        return zone
+
+
+Source = Annotated[BulkFhir | Postgresql, Field(discriminator="kind")]

@@ -1,0 +1,117 @@
+"""A PostgreSQL server of our own: Debian's, run by a user without rights, on loopback, in a folder that goes."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+PASSWORD = "correct horse"
+# initdb does not run as root; any user who owns nothing does.
+NOBODY = "nobody"
+
+
+def program(name: str) -> str | None:
+    """A program of the newest server that is installed."""
+    places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
+    return str(places[-1]) if places else shutil.which(name)
+
+
+@dataclass
+class PostgresServer:
+    """A running server. `user` may read and write; its password is PASSWORD."""
+
+    port: int
+    folder: Path
+    user: str = "reader"
+    database: str = "ehr"
+
+    def connect(self, **changes: Any) -> Any:
+        about = {"host": "127.0.0.1", "port": self.port, "dbname": self.database, "user": self.user}
+        connection = psycopg2.connect(**{**about, "password": PASSWORD, **changes})
+        connection.autocommit = True
+        return connection
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements, each by itself; gives the rows of the last."""
+        connection = self.connect()
+        try:
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def load(self, path: Path, table: str, types: dict[str, str]) -> None:
+        """Load a CSV into a new table, its columns text unless `types` says otherwise."""
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+            columns = stream.readline().rstrip("\r\n").split(",")
+            stream.seek(0)
+            listed = ", ".join(f'"{name}" {types.get(name, "text")}' for name in columns)
+            connection = self.connect()
+            with connection.cursor() as cursor:
+                cursor.execute(f'CREATE TABLE "{table}" ({listed})')
+                cursor.copy_expert(f'COPY "{table}" FROM STDIN (FORMAT csv, HEADER)', stream)
+            connection.close()
+
+    def control(self, action: str, *options: str) -> None:
+        """Start or stop the server."""
+        command = [str(program("pg_ctl")), "-D", str(self.folder / "data"), "-w", action, *options]
+        _run(command)
+
+
+def _owner() -> dict[str, Any]:
+    return {"user": NOBODY, "group": pwd.getpwnam(NOBODY).pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False, timeout=120, **_owner())
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stderr or done.stdout}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving() -> Iterator[PostgresServer]:
+    """A server, up for as long as the context lasts. Needs `initdb`."""
+    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        secret = folder / "password"
+        secret.write_text(PASSWORD)
+        if os.getuid() == 0:
+            for path in (folder, secret):
+                shutil.chown(path, NOBODY)
+        server = PostgresServer(_free_port(), folder)
+        _run(
+            [
+                str(program("initdb")), "-D", str(folder / "data"), "-U", server.user, "--auth=scram-sha-256",
+                f"--pwfile={secret}", "--encoding=UTF8", "--locale=C", "--no-sync",
+            ]
+        )  # fmt: skip
+        options = f"-h 127.0.0.1 -p {server.port} -k {folder} -c fsync=off"
+        server.control("start", "-o", options, "-l", str(folder / "log"))
+        try:
+            connection = server.connect(dbname="postgres")
+            with connection.cursor() as cursor:
+                cursor.execute(f"CREATE DATABASE {server.database}")
+            connection.close()
+            yield server
+        finally:
+            server.control("stop", "-m", "immediate")
