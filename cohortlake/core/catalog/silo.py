@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from cohortlake.core.catalog.origin import Source
+from cohortlake.core.catalog.origin import BulkFhir, Postgresql, Source
 from cohortlake.core.catalog.source import Declaration
 from cohortlake.core.errors import UnsignedProtocolError
 from cohortlake.core.fhir.definitions import resource_types
@@ -123,6 +123,18 @@ class Silo(Declaration):
             allowed = {"csv": others, "fhir_ndjson": ["bundles"]}.get(self.format, [])
             if feed.deletes is not None and feed.deletes not in allowed:
                 raise ValueError(f"feeds.{name}.deletes must be one of {', '.join(allowed) or 'none'}")
+        return self
+
+    @model_validator(mode="after")
+    def _source_gives_what_the_feeds_take(self) -> Silo:
+        if isinstance(self.source, BulkFhir) and self.format != "fhir_ndjson":
+            raise ValueError("source.kind bulk_fhir gives FHIR: format must be fhir_ndjson")
+        if isinstance(self.source, Postgresql):
+            if self.format != "csv":
+                raise ValueError("source.kind postgresql gives rows: format must be csv")
+            unknown = [name for name in self.source.tables if name not in self.feeds]
+            if unknown:
+                raise ValueError(f"source.tables.{unknown[0]} is no feed; there are {', '.join(self.feeds)}")
         return self
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -84,16 +84,37 @@ def _say(error: Any, allowed: Iterable[str]) -> str:
     return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}; found {shown!r}"
 
 
+def _models(annotation: Any) -> Iterable[type[BaseModel]]:
+    """The models that an annotation names, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """What `kind` says of a model that is one of several."""
+    return get_args(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
+
+
 def _allowed(model: type[BaseModel], at: Location) -> list[str]:
-    """The keys that the model allows at a place, as far as plain nesting tells."""
-    current: Any = model
+    """The keys that the model allows at a place; pydantic's places hold the tag of a model that is one of several."""
+    current = [model]
     for part in at[:-1]:
-        fields = getattr(current, "model_fields", {})
-        annotation = fields[part].annotation if part in fields else None
-        for candidate in (annotation, *getattr(annotation, "__args__", ())):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                current = candidate
-    return list(getattr(current, "model_fields", {}))
+        tagged = [candidate for candidate in current if part in _tags(candidate)]
+        fields = [candidate.model_fields[part] for candidate in current if part in candidate.model_fields]
+        inner = [found for field in fields for found in _models(field.annotation)]
+        current = tagged or inner or current
+    return sorted({name for candidate in current for name in candidate.model_fields})
+
+
+def _place(error: Any, lines: dict[Location, int]) -> Location:
+    """Where in the file an error is: without the tags, which stand in no file."""
+    place: Location = ()
+    for part in error["loc"][:-1]:
+        place = (*place, part) if (*place, part) in lines else place
+    last = error["loc"][-1:]
+    return (*place, *last) if error["type"] == "missing" or (*place, *last) in lines else place
 
 
 def load(path: Path, model: type[Model], **given: Any) -> Model:
@@ -108,8 +129,8 @@ def load(path: Path, model: type[Model], **given: Any) -> Model:
         return model.model_validate({**content, **given})
     except ValidationError as error:
         problems = [
-            f"{path}:{_line(lines, found['loc'])}: {_say(found, _allowed(model, found['loc']))}"
+            f"{path}:{_line(lines, place)}: {_say({**found, 'loc': place}, _allowed(model, tuple(found['loc'])))}"
             for found in json.loads(error.json(include_url=False, include_context=False))
-            for found in [{**found, "loc": tuple(found["loc"])}]
+            for place in [_place(found, lines)]
         ]
         raise CatalogError("\n".join(problems), "Mend the declaration; `cohortlake plan` checks it again.") from error
