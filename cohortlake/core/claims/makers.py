@@ -266,9 +266,6 @@ def reference(target: ResourceMaker, read: Read) -> Make:
     return make
 
 
-PASSING = [{"system": "urn:cohortlake:claims", "code": "passing", "display": "Told in passing"}]
-
-
 def make_resource(maker: ResourceMaker, scope: Scope) -> str | None:
     """Make a map's resource in a scope; its reference, or None where there is nothing to make."""
     given = maker.declared
@@ -279,6 +276,5 @@ def make_resource(maker: ResourceMaker, scope: Scope) -> str | None:
     if not values or not is_found or (given.needs and given.needs not in values[0]):
         return None
     name = resource_id(given.resource, parts)
-    meta = {**scope.run.meta, "tag": PASSING} if given.stub else scope.run.meta
-    scope.run.put({"resourceType": given.resource, "id": name, **({"meta": meta} if meta else {}), **values[0]})
+    scope.run.put(given.resource, name, values[0], is_passing=given.stub)
     return f"{given.resource}/{name}"

@@ -79,7 +79,7 @@ class Mapper:
                 run.unmapped[name] += count
         scope = Scope(run, rows[0], rows)
         self._make(compiled, scope)
-        return Converted(list(run.resources.values()), list(run.problems.values()), run.unmapped, run.codes)
+        return Converted(run.finished(), list(run.problems.values()), run.unmapped, run.codes)
 
     def _make(self, compiled: Compiled, scope: Scope) -> None:
         run = scope.run
@@ -89,9 +89,8 @@ class Mapper:
         for maker in compiled.makes:
             run.numbers.clear()
             make_resource(maker, scope)
-        for resource in run.resources.values():
-            kind = resource["resourceType"]
-            for path in complete(resource, kind, kind):
+        for (kind, _), values in run.resources.items():
+            for path in complete(values, kind, kind):
                 run.warn("required by FHIR and not said: marked as absent", path)
 
 

@@ -14,6 +14,8 @@ from cohortlake.core.hl7v2.run import merged
 URN = "urn:cohortlake:claims"
 # The namespace of resources' ids. Changing it changes every id.
 IDS = uuid.uuid5(uuid.NAMESPACE_URL, URN)
+# The tag of what a record only refers to: not the whole of it.
+PASSING = [{"system": URN, "code": "passing", "display": "Told in passing"}]
 
 
 def resource_id(kind: str, parts: list[str]) -> str:
@@ -23,12 +25,17 @@ def resource_id(kind: str, parts: list[str]) -> str:
 
 @dataclass(slots=True)
 class Run:
-    """The state of one conversion. `numbers` are the sequences of what a claim's items point at."""
+    """The state of one conversion.
+
+    `resources` are the elements of each by type and id, `passing` says which are only referred to; `numbers` are the
+    sequences of what a claim's items point at.
+    """
 
     declared: Declared
     authorities: dict[str, str]
     meta: dict[str, Any] = field(default_factory=dict)
     resources: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    passing: dict[tuple[str, str], bool] = field(default_factory=dict)
     problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
     unmapped: Counter[str] = field(default_factory=Counter)
     codes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -38,11 +45,25 @@ class Run:
         """A problem that keeps nothing from landing."""
         self.problems.setdefault((reason, place), Problem(reason, place, "warning"))
 
-    def put(self, resource: dict[str, Any]) -> None:
-        """Take a resource; one that is there already gains what it lacks."""
-        key = resource["resourceType"], resource["id"]
+    def put(self, kind: str, name: str, values: dict[str, Any], *, is_passing: bool) -> None:
+        """Take a resource; one that is there already gains what it lacks. What is told whole is not in passing."""
+        key = kind, name
         known = self.resources.get(key)
-        self.resources[key] = resource if known is None else merged(known, resource)
+        if known is None:
+            self.passing[key] = is_passing
+            self.resources[key] = values
+            return
+        is_better = self.passing[key] and not is_passing
+        self.resources[key] = merged(values, known) if is_better else merged(known, values)
+        self.passing[key] = self.passing[key] and is_passing
+
+    def finished(self) -> list[dict[str, Any]]:
+        """The resources with their type, id and meta."""
+        return [self._whole(kind, name, values) for (kind, name), values in self.resources.items()]
+
+    def _whole(self, kind: str, name: str, values: dict[str, Any]) -> dict[str, Any]:
+        meta = {**self.meta, "tag": PASSING} if self.passing[kind, name] else self.meta
+        return {"resourceType": kind, "id": name, **({"meta": meta} if meta else {}), **values}
 
 
 def new_run(declared: Declared, options: Options) -> Run:
