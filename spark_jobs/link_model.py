@@ -21,8 +21,9 @@ from cohortlake.core.persons.weights import estimated_prior, probability_of, wei
 from cohortlake.core.sql import literal
 
 EVERY_PAIR = Blocking(when="1 = 1")
-# Identifying values that a placeholder would make many records share.
-SCALARS, ARRAYS = ("ssn", "email", "address"), ("identifiers", "phones", "record_numbers")
+# Identifying values that a placeholder would make many records share: columns with what a value is within, and lists.
+SCALARS = {"ssn": "ssn", "email": "email", "address": "address, coalesce(postcode, city)"}
+ARRAYS = ("identifiers", "phones", "record_numbers")
 EVIDENCE = pa.struct([("comparison", pa.string()), ("level", pa.string()), ("weight", pa.float64())])
 # Weights in bits; `evidence` has a level a comparison.
 PAIRS = pa.schema(
@@ -141,8 +142,8 @@ def told_apart(model: PersonModel) -> str:
     """The given records without the values that so many share that they tell no one apart."""
     most = model.cleaning.shared_by_at_most
     scalars = ", ".join(
-        f"CASE WHEN {name} IS NULL OR count(*) OVER (PARTITION BY {name}) <= {most} THEN {name} END AS {name}"
-        for name in SCALARS
+        f"CASE WHEN {name} IS NULL OR count(*) OVER (PARTITION BY {within}) <= {most} THEN {name} END AS {name}"
+        for name, within in SCALARS.items()
     )
     frequent = ", ".join(
         f"(SELECT coalesce(list(v), []) AS f_{name} FROM "  # noqa: S608

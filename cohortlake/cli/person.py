@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from cohortlake.cli import LAKE, CatalogOption, LakeOption, app, out
-from cohortlake.cli.person_show import key_text, left_of, levels_text, right_of, side_by_side, waterfall, why
+from cohortlake.cli.person_show import (
+    key_text,
+    left_of,
+    levels_text,
+    not_compared,
+    right_of,
+    side_by_side,
+    waterfall,
+    why,
+)
 from cohortlake.core.catalog import PROJECT_CATALOG
 from cohortlake.core.errors import UsageError
 from cohortlake.core.lake import Lake
@@ -76,16 +85,19 @@ def explain(
     records = sorted(key for key, person in now.items() if person == person_id)
     silos = len({silo for silo, _ in records})
     out.print(f"[bold]person {person_id}[/]: {len(records)} records of {silos} silos")
-    for row in sorted((r for r in history if r.key in records and r.person_id == person_id), key=lambda r: r.since):
-        out.print(f"  {key_text(row.key)} since {row.since[:19]}", style="dim", highlight=False)
+    since = {row.key: row.since[:19] for row in history if row.until is None}
     for gone, into in merged_into(history).items():
         if into == person_id:
-            out.print(f"  person {gone} became part of it", style="dim")
+            out.print(f"person {gone} became part of it", style="dim")
     pairs = _pairs(place)
     mine = [pair for pair in pairs if {left_of(pair), right_of(pair)} & set(records) and pair["outcome"] != "apart"]
     beside = {key for pair in mine for key in (left_of(pair), right_of(pair))} - set(records)
     rows = demographics(place, model, [*records, *sorted(beside)]).to_pylist()
     rows.sort(key=lambda row: ((row["silo"], row["patient_id"]) in beside, row["silo"], row["patient_id"]))
+    for number, row in enumerate(rows, 1):
+        key = (row["silo"], row["patient_id"])
+        other = f", another person: {now[key]}" if key in beside else ""
+        out.print(f"{number:>3}  {key_text(key)}  since {since[key]}{other}")
     out.print(side_by_side(rows, show))
     abouts = {rule.name: rule.about for rule in (*model.rules, *model.holds)}
     for pair in sorted(mine, key=lambda pair: (pair["outcome"] != "linked", -pair["weight"]))[:DRAWN]:
@@ -93,6 +105,8 @@ def explain(
         out.print(f"\n[bold]{key_text(left_of(pair))} ~ {key_text(right_of(pair))}[/]: {pair['outcome']}", end=" ")
         out.print(f"({why(pair, abouts, model.thresholds.link)})", style="dim")
         out.print(waterfall(pair, prior))
+        if missing := not_compared(pair):
+            out.print(f"not compared: {missing}", style="dim")
     if len(mine) > DRAWN:
         out.print(f"and {len(mine) - DRAWN} pairs more", style="dim")
 

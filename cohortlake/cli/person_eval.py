@@ -185,6 +185,4 @@ def _curve(model: PersonModel, found: Found, keys: Sequence[Key], judge: Judge) 
         table.add_row(f"{link:g}", *_rates(measures[0]), "; ".join(missed) or "hold", style="bold" if is_ours else "")
     out.print(table)
     if holding:
-        out.print(
-            f"the marks hold from {holding[0]:g} to {holding[-1]:g}; declared is {model.thresholds.link:g}"
-        )
+        out.print(f"the marks hold from {holding[0]:g} to {holding[-1]:g}; declared is {model.thresholds.link:g}")

@@ -14,7 +14,7 @@ SHOWN = (
     "first_name", "middle_name", "surname", "surnames", "suffix", "birth_date", "sex", "ssn", "identifiers",
     "record_numbers", "address", "city", "postcode", "phones", "email", "links",
 )  # fmt: skip
-WIDTH = 44
+WIDTH = 30
 NOTHING = "·"
 
 
@@ -23,8 +23,9 @@ def key_text(key: Sequence[str]) -> str:
 
 
 def side_by_side(rows: Sequence[Mapping[str, Any]], show: bool) -> Table:
-    """Records as columns. Unless `show`, a letter stands for each value: the same letter is the same value."""
-    table = Table("", *(key_text((row["silo"], row["patient_id"])) for row in rows), header_style="bold", box=None)
+    """Records as columns, by number. Unless `show`, a letter stands for each value, and the same one for the same."""
+    numbers = (str(number) for number in range(1, len(rows) + 1))
+    table = Table("", *numbers, header_style="bold", box=None, pad_edge=False)
     for name in SHOWN:
         values = [row[name] for row in rows]
         if any(values):
@@ -45,21 +46,25 @@ def waterfall(pair: Mapping[str, Any], prior: float) -> Table:
     """The sum of a pair's weights, comparison by comparison, the strongest first; weights are bits."""
     steps = [("prior", "", prior)]
     evidence = sorted(pair["evidence"], key=lambda step: -abs(step["weight"]))
-    steps += [(step["comparison"], step["level"], step["weight"]) for step in evidence if step["level"] != "missing"]
+    said = [step for step in evidence if step["level"] != "missing" and step["weight"]]
+    steps += [(step["comparison"], step["level"], step["weight"]) for step in said]
     sums = [0.0]
     for *_, weight in steps:
         sums.append(sums[-1] + weight)
     low, high = min(sums), max(sums)
-    table = Table("comparison", "level", "weight", "", header_style="dim", box=None)
+    table = Table("comparison", "level", "weight", "", header_style="dim", box=None, pad_edge=False)
     table.columns[2].justify = "right"
+    table.columns[3].min_width = WIDTH
     for (name, level, weight), start, end in zip(steps, sums, sums[1:], strict=False):
         table.add_row(name, level.replace("_", " "), f"{weight:+.1f}", _bar(start, end, low, high))
     total = Text(f"{pair['weight']:+.1f}", style="bold")
     table.add_row(Text("sum", style="bold"), f"P = {pair['probability']:.6g}", total, _bar(0.0, sums[-1], low, high))
-    missing = [step["comparison"] for step in evidence if step["level"] == "missing"]
-    if missing:
-        table.add_row(Text("not compared", style="dim"), Text(", ".join(missing), style="dim"))
     return table
+
+
+def not_compared(pair: Mapping[str, Any]) -> str:
+    """The comparisons for which one of the records has nothing."""
+    return ", ".join(step["comparison"] for step in pair["evidence"] if step["level"] == "missing")
 
 
 def _bar(start: float, end: float, low: float, high: float) -> Text:
