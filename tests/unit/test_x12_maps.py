@@ -260,6 +260,14 @@ def test_times_are_in_the_silos_zone():
     assert info(found, "admissionperiod")[0]["timingPeriod"] == {"start": "2025-03-20T07:10:00-05:00"}
 
 
+def test_a_test_interchange_is_labelled():
+    label = ("http://terminology.hl7.org/CodeSystem/v3-ActReason", "HTEST")
+    for mark, expected in (("T", {label}), ("P", set())):
+        result = sets("837i.edi", **{"*0*P*:~": f"*0*{mark}*:~"})[0]
+        told = [r["meta"].get("security", []) for r in result.resources]
+        assert {(s["system"], s["code"]) for labels in told for s in labels} == expected
+
+
 WRONG = [
     # file, what is replaced, by what, what the error says
     ("maps/Patient.yaml", "birthDate:", "birthday:", "Patient has no element 'birthday'"),

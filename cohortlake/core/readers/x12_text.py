@@ -1,8 +1,8 @@
 """X12 text: delimiters as an ISA declares them, segments, elements, components (ASC X12.5 and X12.6).
 
-Our own: of the 31 files of imsweb's parser pyx12 4.0.0 accepts one, and it gives up an interchange whose ISA is broken
-or absent; linuxforhealth-x12 0.57.0 does not import beside pydantic 2; badx12 and TigerShark have no 5010 guides. A
-lake has to read on after a fault and to say where it was.
+Our own: of the 31 files of imsweb's parser pyx12 4.0.0 accepts one, and gives up an interchange whose ISA is broken or
+absent; linuxforhealth-x12 0.57.0 wants pydantic 1 and raises TypeError at each 837; TigerShark 0.3.4 takes five of the
+broken ones as good and stops at the first fault; badx12 0.2.2 knows no guide. docs/x12.md has the figures.
 """
 
 from __future__ import annotations
@@ -111,8 +111,13 @@ class Segment:
             return ""
         if not component:
             return self.elements[element].strip()
-        parts = self.elements[element].split(self.marks.component)
-        return parts[component - 1].strip() if component <= len(parts) else ""
+        parts = self.components[element]
+        return parts[component - 1] if component <= len(parts) else ""
+
+    @cached_property
+    def components(self) -> list[list[str]]:
+        """The components of each element, without blanks around."""
+        return [[part.strip() for part in text.split(self.marks.component)] for text in self.elements]
 
     def repetitions(self, element: int) -> list[tuple[str, ...]]:
         """The repetitions of an element that hold anything, each as its components."""

@@ -31,6 +31,8 @@ def envelope(found: TransactionSet, declared: SetFile) -> Iterator[Problem]:
         yield Problem(f"GS-01 is not {declared.group}, the group of a {declared.transaction}", "GS-01", "warning")
     if found.gs is not None and start.text(3) and found.gs.text(8) and start.text(3) != found.gs.text(8):
         yield Problem("ST-03 and GS-08 name different guides: ST-03 is taken", start.at(3), "warning")
+    if found.isa.text(15) == "T":
+        yield Problem("ISA-15 marks the interchange as a test", "ISA-15", "warning")
     if end.name == "SE":
         yield from _count(end, len(found.body))
         yield from _control("SE-02", end.text(2), "ST-02", start.text(2), end.at(2), "error")

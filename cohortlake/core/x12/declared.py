@@ -115,13 +115,18 @@ class Segments(Declaration):
     left_out: dict[str, str]
 
 
+# A place in a loop: its position, which of the items there, the item, and the segment that it is or begins with.
+Place = tuple[int, int, Item, Item]
+
+
 @dataclass(frozen=True)
 class Guide:
-    """A set with its loops parsed."""
+    """A set with its loops parsed; `places` has, by loop, those that a segment of a name may stand at, in order."""
 
     declared: SetFile
     loops: dict[str, Loop]
     names: frozenset[str]
+    places: dict[str, dict[str, list[Place]]]
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,16 @@ def _guide(declared: SetFile, path: Path, needs: dict[str, tuple[Need, ...]]) ->
             raise CatalogError(f"{path}:1: loop {loop.name} does not begin with a segment")
     if loops and "SET" not in loops:
         raise CatalogError(f"{path}:1: there is no loop SET, the outermost")
-    return Guide(declared, loops, frozenset(names))
+    return Guide(declared, loops, frozenset(names), {name: _places(loop, loops) for name, loop in loops.items()})
+
+
+def _places(loop: Loop, loops: dict[str, Loop]) -> dict[str, list[Place]]:
+    found: dict[str, list[Place]] = {}
+    for position, items in enumerate(loop.positions):
+        for index, item in enumerate(items):
+            asked = loops[item.name].head if item.name in loops else item
+            found.setdefault(asked.name, []).append((position, index, item, asked))
+    return found
 
 
 @cache

@@ -71,7 +71,7 @@ def structure(body: list[Segment], guide: Guide) -> tuple[Node, list[Problem]]:
 
 class _Builder:
     def __init__(self, guide: Guide, head: Segment) -> None:
-        self.loops, self.names = guide.loops, guide.names
+        self.loops, self.names, self.places = guide.loops, guide.names, guide.places
         self.root = Node("SET", segments=[head])
         self.frames = [_Frame(self.root, self.loops["SET"], counts=Counter({(0, 0): 1}))]
         self.faults: list[Problem] = []
@@ -139,11 +139,9 @@ class _Builder:
     def _matches(self, frame: _Frame, segment: Segment) -> Iterator[Found]:
         if frame.loop is None:
             return
-        for position, items in enumerate(frame.loop.positions):
-            for index, item in enumerate(items):
-                asked = self.loops[item.name].head if item.name in self.loops else item
-                if asked.takes(segment):
-                    yield frame, position, index, item
+        for position, index, item, asked in self.places[frame.loop.name].get(segment.name, ()):
+            if asked.takes(segment):
+                yield frame, position, index, item
 
     def _foreign(self, segment: Segment) -> None:
         """A segment that no open loop has a place for."""

@@ -20,6 +20,8 @@ from cohortlake.core.x12.loops import Node
 URN = "urn:cohortlake:x12"
 # The namespace of resources' ids. Changing it changes every id.
 IDS = uuid.uuid5(uuid.NAMESPACE_URL, URN)
+# What an interchange that is marked as a test (ISA-15) is labelled with.
+TEST = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST", "display": "test health data"}
 # A composite, or a run of elements: its parts, each as its components.
 Value = tuple[tuple[str, ...], ...]
 
@@ -77,7 +79,9 @@ class Run:
         envelope = self.found
         sender = envelope.isa.text(6) or "unnamed"
         numbers = [envelope.isa.text(13), envelope.gs.text(6) if envelope.gs else "", envelope.body[0].text(2)]
-        made = {"source": f"{URN}:sender:{quote(sender)}#{quote('.'.join(numbers))}"}
+        made: dict[str, Any] = {"source": f"{URN}:sender:{quote(sender)}#{quote('.'.join(numbers))}"}
+        if envelope.isa.text(15) == "T":
+            made["security"] = [TEST]
         sent = convert(created(envelope), "instant", self.clock)
         return {"lastUpdated": sent, **made} if sent else made
 
