@@ -195,6 +195,8 @@ ENVELOPES = [
     ("SE*58*0001", "SE*60*0001", "error", "SE-01 counts more segments than came: some are lost"),
     ("SE*58*0001", "SE*50*0001", "warning", "SE-01 counts fewer segments than came"),
     ("SE*58*0001", "SE*X*0001", "error", "SE-01 is no count"),
+    ("SE*58*0001", "SE*5²*0001", "error", "SE-01 is no count"),
+    ("SE*58*0001", "SE*58*000²", "error", "SE-02 is not ST-02: the trailer is of another"),
     ("SE*58*0001", "SE*58*0002", "error", "SE-02 is not ST-02: the trailer is of another"),
     ("SE*58*0001", "SE*58*1", "warning", "SE-02 is not ST-02: the trailer is of another"),
     ("GE*1*101", "GE*1*102", "warning", "GE-02 is not GS-06: the trailer is of another"),

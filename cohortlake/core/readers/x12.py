@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cohortlake.core.convert import Problem, Record
-from cohortlake.core.readers.x12_text import BLANK, Delimiters, header_of, numbered, segments
+from cohortlake.core.readers.x12_text import BLANK, Delimiters, header_of, numbered, segments, whole
 from cohortlake.core.readers.x12_text import Segment as Segment
 
 BOM = b"\xef\xbb\xbf"
@@ -162,7 +162,7 @@ class _Interchange:
 
     def _count(self, group: _Group, place: int) -> None:
         said = _element(group.tail, 1, self.marks)
-        if said != str(len(group.sets)) and not (said.isdigit() and int(said) == len(group.sets)):
+        if whole(said) != len(group.sets):
             reason = Problem("GE-01 counts other transaction sets than came", f"GE-01, came: {len(group.sets)}")
             self.others.append(self._record(place, group.tail, reason))
 
@@ -171,7 +171,7 @@ class _Interchange:
         if not self.iea or not groups:
             return
         said = _element(self.iea, 1, self.marks)
-        if not (said.isdigit() and int(said) == groups):
+        if whole(said) != groups:
             reason = Problem("IEA-01 counts other functional groups than came", f"IEA-01, came: {groups}")
             yield self._record(self.text.rfind(self.iea), self.iea, reason)
 

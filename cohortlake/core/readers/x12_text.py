@@ -17,6 +17,7 @@ SEPARATORS = (3, 6, 17, 20, 31, 34, 50, 53, 69, 76, 81, 83, 89, 99, 101, 103)
 WIDTHS = tuple(b - a - 1 for a, b in zip(SEPARATORS, (*SEPARATORS[1:], 105), strict=True))
 WIDTH = 106
 NAME = re.compile(r"[A-Z][A-Z0-9]{1,2}")
+WHOLE = re.compile(r"[0-9]{1,18}")
 BLANK = " \t\r\n\x00"
 
 
@@ -36,6 +37,11 @@ class Header:
 
     delimiters: Delimiters
     problem: tuple[str, str] | None = None
+
+
+def whole(text: str) -> int | None:
+    """A count or control number; None for what is none."""
+    return int(text) if WHOLE.fullmatch(text) else None
 
 
 def is_mark(character: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Literal
 from cohortlake.core.convert import Problem
 from cohortlake.core.hl7v2.primitives import NUMBER
 from cohortlake.core.readers.x12 import TransactionSet
-from cohortlake.core.readers.x12_text import Segment
+from cohortlake.core.readers.x12_text import Segment, whole
 from cohortlake.core.x12.declared import SetFile
 from cohortlake.core.x12.loops import Node
 
@@ -51,18 +51,18 @@ def envelope(found: TransactionSet, declared: SetFile) -> Iterator[Problem]:
 
 
 def _count(end: Segment, came: int) -> Iterator[Problem]:
-    said = end.text(1)
-    if not said.isdigit():
+    said = whole(end.text(1))
+    if said is None:
         yield Problem("SE-01 is no count", end.at(1))
-    elif int(said) > came:
+    elif said > came:
         yield Problem("SE-01 counts more segments than came: some are lost", f"{end.at(1)}, came: {came}")
-    elif int(said) < came:
+    elif said < came:
         yield Problem("SE-01 counts fewer segments than came", f"{end.at(1)}, came: {came}", "warning")
 
 
 def _control(name: str, one: str, of: str, other: str, place: str, severity: Severity) -> Iterator[Problem]:
     if one != other:
-        is_number = one.isdigit() and other.isdigit() and int(one) == int(other)
+        is_number = whole(one) is not None and whole(one) == whole(other)
         reason = f"{name} is not {of}: the trailer is of another"
         yield Problem(reason, place, "warning" if is_number else severity)
 
@@ -90,8 +90,8 @@ def pointers(root: Node) -> Iterator[Problem]:
         kinds = [value for s in claim.own("HI") for at in range(1, len(s.elements)) for value in s.repetitions(at)]
         known = sum(value[0] in POINTED and any(value[1:]) for value in kinds)
         for segment in (s for line in claim.children for s in line.own("SV1")):
-            said = [segment.text(7, at) for at in range(1, 5)]
-            if any(text.isdigit() and not 1 <= int(text) <= known for text in said):
+            said = [whole(segment.text(7, at)) for at in range(1, 5)]
+            if any(number is not None and not 1 <= number <= known for number in said):
                 yield Problem("SV1-07 points at no diagnosis of the claim", segment.at(7), "warning")
 
 
