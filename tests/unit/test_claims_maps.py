@@ -305,6 +305,44 @@ def test_a_cpcds_claim():
     assert (first["diagnosisSequence"], first["procedureSequence"]) == ([1], [1])
 
 
+def test_the_names_of_earlier_data_dictionaries_are_other_names_of_the_same():
+    names = {"Claim received date": "Claim recieved date", "Claim type": "Claim type code"}
+    renamed = {names.get(name, name): value for name, value in CLAIM.items()}
+    assert of_cpcds(renamed).resources == of_cpcds(CLAIM).resources
+
+
+def test_a_line_may_have_several_diagnoses():
+    several = {
+        **{name: value for name, value in CLAIM.items() if not name.startswith(("Diagnosis", "Present"))},
+        **{f"Diagnosis code - {n}": code for n, code in enumerate(("I10", "E119"), 1)},
+        **{f"Diagnosis code type - {n}": "ICD10" for n in (1, 2)},
+        "Diagnosis type - 1": "principal",
+        "Diagnosis type - 2": "secondary",
+    }
+    made = of_cpcds(several)
+    claim = one(made, "ExplanationOfBenefit")
+    assert [codes(d["diagnosisCodeableConcept"])[0][1] for d in claim["diagnosis"]] == ["I10", "E11.9"]
+    assert claim["item"][0]["diagnosisSequence"] == [1, 2]
+    assert not made.unmapped
+
+
+def test_a_coverage_is_known_by_its_id_else_by_whose_it_is():
+    columns = {"Subscriber id": "m1", "Coverage type": "HMO", "Coverage status": "active", "Group id": "g"}
+    with_id = of_cpcds({"Coverage id": "k1", "Member id": "m1", **columns, "Payer identifier": "p1"})
+    without = of_cpcds({**columns, "Plan": "gold", "Payer": "p1", "Start date": "2021-01-01"})
+    other = of_cpcds({**columns, "Plan": "gold", "Payer": "p1", "Start date": "2022-01-01"})
+    found = [one(made, "Coverage") for made in (with_id, without, other)]
+    assert len({coverage["id"] for coverage in found}) == 3
+    assert len({coverage["beneficiary"]["reference"] for coverage in found}) == 1
+    assert found[1]["class"][1]["value"] == "gold"
+
+
+def test_a_beneficiary_without_a_year_has_the_dates_of_the_parts():
+    made = of_rif({**BENEFICIARY, "RFRNC_YR": "", "PTA_CVRG_STRT_DT": "07-Jul-2016", "PTB_CVRG_STRT_DT": ""})
+    parts = {c["class"][1]["value"]: c["period"] for c in made.resources if c["resourceType"] == "Coverage"}
+    assert parts == {"Part A": {"start": "2016-07-07"}}
+
+
 def test_a_number_that_is_no_npi_is_the_senders_own():
     made = of_cpcds(CLAIM)
     claim = one(made, "ExplanationOfBenefit")

@@ -55,6 +55,8 @@ def test_utf_16_says_what_is_expected():
         ('"a\nb",c\n1,2', [["a\nb", "c"], ["1", "2"]]),
         ('"say ""no""",c', [['say "no"', "c"]]),
         ('5" dressing,c\n1,2', [['5" dressing', "c"], ["1", "2"]]),
+        ("a\\,b,c", [["a,b", "c"]]),
+        ("a\\b,c\x00\x00", [["a\\b", "c"]]),
         ('"open,c\n1,2\n3,4', [['"open', "c"], ["1", "2"], ["3", "4"]]),
     ],
 )
@@ -62,7 +64,7 @@ def test_quotes(text: str, cells: list[list[str]]):
     data = f"A,B\n{text}".encode()
     table = read(data)
     assert table is not None
-    assert [row.cells(",") for row in table.rows(data)] == cells
+    assert [row.cells(",", 2) for row in table.rows(data)] == cells
 
 
 def test_lines_of_a_claim_need_not_be_adjacent():
@@ -101,7 +103,8 @@ def test_a_row_of_the_wrong_width_holds_back_its_claim_and_no_other():
     data = "\n".join([CARRIER, LINES[0], LINES[1], "-1|-7|01-Jan-2021|2|1"]).encode()
     bad, good = rif.records(data)
     assert bad.problem is not None
-    assert (bad.problem.reason, bad.problem.place) == ("a row with 5 fields under a header with 8", "line 4")
+    assert bad.problem.reason == "a row that is not as it should be: 5 fields where the header has 8"
+    assert bad.problem.place == "line 4"
     assert len(bad.payload.splitlines()) == 3
     assert good.problem is None
     again = rif.to_fhir(Record(0, bad.payload))
@@ -123,7 +126,10 @@ def test_a_row_without_an_id_is_quarantined_by_itself():
 def test_bytes_that_are_not_utf_8_harm_their_own_row():
     data = "\n".join([PDE, "1|2|01-Jan-2021|00000000001|1|1"]).encode() + b"\n3|4|01-Jan-2021|\xff|1|1\n"
     found = list(rif.records(data))
-    assert [record.problem and record.problem.reason for record in found] == [None, "a row that is not UTF-8"]
+    assert [record.problem and record.problem.reason for record in found] == [
+        None,
+        "a row that is not as it should be: not UTF-8",
+    ]
 
 
 def test_a_missing_column_is_named():

@@ -15,7 +15,7 @@ from cohortlake.core.claims.templates import Compiler, ResourceMaker
 from cohortlake.core.claims.values import convert
 from cohortlake.core.convert import Converted, Options, Problem, Record
 from cohortlake.core.hl7v2.required import complete
-from cohortlake.core.readers.delimited import NotATableError, Row, Table, read
+from cohortlake.core.readers.delimited import NotATableError, Table, read
 
 
 @dataclass(frozen=True)
@@ -107,26 +107,16 @@ def _rows(table: Table, payload: bytes, compiled: Compiled, run: Run) -> tuple[l
             run.warn("a line that is there twice counts once", compiled.layout.kind.line)
             continue
         seen.add(row.raw.strip())
-        cells, problem = _cells(row, table)
-        if problem:
-            return [], problem
+        try:
+            cells = row.cells(table.delimiter, len(table.columns))
+        except NotATableError as error:
+            return [], Problem(f"a row that is not as it should be: {error}", f"line {row.line}")
         for place, texts in compiled.missing:
             if cells[place] in texts:
                 run.warn(f"{cells[place]} stands for nothing", table.columns[place])
                 cells[place] = ""
         rows.append(cells)
     return rows, None if rows else Problem("there is no line under the header", "line 2")
-
-
-def _cells(row: Row, table: Table) -> tuple[list[str], Problem | None]:
-    try:
-        cells = row.cells(table.delimiter)
-    except NotATableError as error:
-        return [], Problem(f"a row that is {error}", f"line {row.line}")
-    if len(cells) == len(table.columns):
-        return cells, None
-    reason = f"a row with {len(cells)} fields under a header with {len(table.columns)}"
-    return [], Problem(reason, f"line {row.line}")
 
 
 def _absent(rows: list[list[str]], layout: Layout) -> Problem | None:

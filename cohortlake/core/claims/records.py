@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cohortlake.core.claims.declared import Declared
 from cohortlake.core.claims.layout import Layout, NoLayoutError, layout_of
 from cohortlake.core.convert import Problem, Record
-from cohortlake.core.readers.delimited import NotATableError, Row, Table, read
+from cohortlake.core.readers.delimited import NotATableError, Row, Table, WidthError, read
 
 
 def looks_like(head: bytes, declared: Declared) -> bool:
@@ -53,14 +53,11 @@ def _key(row: Row, table: Table, layout: Layout) -> tuple[tuple[str, ...] | int,
     a line would be wrong.
     """
     problem = None
-    cells: list[str] = []
     try:
-        cells = row.cells(table.delimiter)
-        if len(cells) != len(table.columns):
-            reason = f"a row with {len(cells)} fields under a header with {len(table.columns)}"
-            problem = Problem(reason, f"line {row.line}")
+        cells = row.cells(table.delimiter, len(table.columns))
     except NotATableError as error:
-        problem = Problem(f"a row that is {error}", f"line {row.line}")
+        cells = error.cells if isinstance(error, WidthError) else []
+        problem = Problem(f"a row that is not as it should be: {error}", f"line {row.line}")
     places = [place for name in layout.kind.key if (place := layout.place(name)) is not None]
     key = tuple(cells[place] for place in places if place < len(cells))
     if places and len(key) == len(places) and key[0]:

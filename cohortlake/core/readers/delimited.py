@@ -22,6 +22,14 @@ class NotATableError(ValueError):
     """The bytes are no delimited text that can be read. The message says why."""
 
 
+class WidthError(NotATableError):
+    """A row has more or fewer fields than the header; `cells` are those that it has."""
+
+    def __init__(self, cells: list[str], width: int) -> None:
+        super().__init__(f"{len(cells)} fields where the header has {width}")
+        self.cells = cells
+
+
 @dataclass(frozen=True)
 class Row:
     """A row as it came: `raw` are its bytes with the line end, `offset` and `line` (from 1) where it begins."""
@@ -30,13 +38,21 @@ class Row:
     line: int
     raw: bytes
 
-    def cells(self, delimiter: str) -> list[str]:
-        """Its fields, without blanks around them. Raises NotATableError where it is not UTF-8."""
+    def cells(self, delimiter: str, width: int) -> list[str]:
+        """Its fields, without blanks around them, and without the NULs that pad some files.
+
+        Raises NotATableError where it is not UTF-8, or has not as many fields as the header.
+        """
         try:
-            text = self.raw.decode("utf-8").rstrip("\r\n")
+            text = self.raw.decode("utf-8").replace("\x00", "").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise NotATableError("not UTF-8") from error
-        return [cell.strip() for cell in split(text, delimiter)]
+        found = split(text, delimiter)
+        if len(found) != width and "\\" in text:
+            found = escaped(text, delimiter)
+        if len(found) != width:
+            raise WidthError(found, width)
+        return [cell.strip() for cell in found]
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,11 @@ def quoted(text: str, delimiter: str) -> list[str] | None:
     except csv.Error:
         return None
     return rows[0] if len(rows) == 1 else None
+
+
+def escaped(text: str, delimiter: str) -> list[str]:
+    """The fields of a row in which a backslash keeps a delimiter from being one."""
+    return [part.replace("\\" + delimiter, delimiter) for part in re.split(rf"(?<!\\){re.escape(delimiter)}", text)]
 
 
 def physical(data: bytes, offset: int = 0, line: int = 1) -> Iterator[Row]:
