@@ -47,7 +47,9 @@ class Collection:
         found, declared = self._field(name), self.type[name].dataType
         if isinstance(declared, ArrayType):
             items = concatenated(found) if self.is_list else found
-            return Collection(F.array_compact(items), declared.elementType, is_list=True)
+            # In JSON of FHIR only primitives may be null in a list, where something is said beside them.
+            is_whole = isinstance(declared.elementType, StructType)
+            return Collection(items if is_whole else F.array_compact(items), declared.elementType, is_list=True)
         return Collection(F.array_compact(found) if self.is_list else found, declared, self.is_list)
 
     def each(self, change: Callable[[Sql], Sql], changed: DataType) -> Collection:

@@ -19,8 +19,7 @@ from typer.testing import CliRunner
 from cohortlake.cli import app, convert, doctor  # noqa: F401 (they register commands)
 from cohortlake.core.catalog.resource import whole_tree
 from cohortlake.core.convert import Converted, Options, Record, dumps, guess_format
-from cohortlake.core.errors import QuarantinedError
-from cohortlake.core.errors import SourceError, UsageError
+from cohortlake.core.errors import QuarantinedError, SourceError, UsageError
 from cohortlake.core.fhir.definitions import elements
 from cohortlake.core.hl7v2 import records, to_fhir
 from cohortlake.core.readers.fhir_json import parse

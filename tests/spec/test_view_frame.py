@@ -34,12 +34,11 @@ ANN = {
     "multipleBirthInteger": 3,
     "name": [
         {"family": "A", "given": ["x", None, "y"], "period": {"start": "2010-10-10T10:00:00+02:00"}},
-        None,
         {"family": None, "given": None},
     ],
     "contact": [{"telecom": None}, {"telecom": [{"system": "phone", "value": "1"}, {"system": "fax", "value": "2"}]}],
     "managingOrganization": {"reference": "http://example.org/fhir/Organization/o1/_history/2"},
-    "extension": [None, {"url": "weight", "valueString": "12 kg", "valueDecimal": Decimal("1.50")}],
+    "extension": [{"url": "weight", "valueString": "12 kg", "valueDecimal": Decimal("1.50")}],
 }
 BOB = {"id": "bob"}
 
