@@ -196,7 +196,8 @@ class BulkExport:
             {file["file"]: file["problem"] for file in files if file["problem"]},
         )  # fmt: skip
         about = {"request": export["question"], "delivered": asdict(delivered), "files": files}
-        self.landing.publish(export["delivery"], about, export["modified"])
+        older = {file["file"] for file in files if file["kind"] == "deleted"}
+        self.landing.publish(export["delivery"], about, export["modified"], older)
         self._take(state)
         return delivered
 

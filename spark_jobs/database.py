@@ -7,8 +7,8 @@ A run that is killed leaves it as it was, so the next one finds the same changes
 from __future__ import annotations
 
 import datetime
-import json
 import shutil
+import struct
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -25,7 +25,6 @@ from cohortlake.core.database.sql import (
     newest_mark,
     plan_reading,
 )
-from cohortlake.core.deletes import RowGone, write_row
 from cohortlake.core.errors import SourceError
 from spark_jobs.database_compare import Comparison, Found
 from spark_jobs.database_read import read
@@ -34,8 +33,6 @@ from spark_jobs.landing import Delivered, Landing, time_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-GONE_FILE = "deleted.000001.ndjson"
 
 
 @dataclass
@@ -49,6 +46,7 @@ class Database:
     tell: Callable[[str], None] = lambda what: None
     _rows: dict[str, int] = field(init=False, default_factory=dict)
     _gone: dict[str, int] = field(init=False, default_factory=dict)
+    _problems: dict[str, str] = field(init=False, default_factory=dict)
 
     @cached_property
     def _spark(self) -> SparkSession:
@@ -162,7 +160,7 @@ class Database:
                 self.tell(f"{reading.feed}: {found.why_whole}: the table is compared whole")
                 return None
             self._check_gone(reading, found)
-            self._stage(reading, comparison, found, snap.moment)
+            self._stage(reading, comparison, found)
             return found
         finally:
             comparison.close()
@@ -177,21 +175,25 @@ class Database:
                 "source.max_gone_percent for one run.",
             )
 
-    def _stage(self, reading: Reading, comparison: Comparison, found: Found, moment: str) -> None:
+    def _stage(self, reading: Reading, comparison: Comparison, found: Found) -> None:
         if found.changed:
             self._rows[reading.feed] = comparison.write_rows(self.landing.staged / f"{reading.feed}.000001.csv.gz")
         if found.gone:
-            self._gone[reading.feed] = found.gone
-            with (self.landing.staged / GONE_FILE).open("a", encoding="utf-8") as stream:
-                stream.writelines(
-                    write_row(RowGone(reading.feed, json.loads(key), moment)) + "\n" for key in comparison.gone()
+            taker = next((name for name, feed in self.feeds.items() if feed.deletes == reading.feed), None)
+            name = taker or f"deleted_{reading.feed}"
+            self._gone[name] = found.gone
+            comparison.write_gone(self.landing.staged / f"{name}.000001.csv.gz")
+            if taker is None:
+                self._problems[f"{name}.000001.csv.gz"] = (
+                    f"no feed takes what is gone of {reading.feed}: declare one with `deletes: {reading.feed}` and "
+                    f"the columns {', '.join(reading.key)}"
                 )
         comparison.keep(self._fresh / f"{reading.feed}.parquet")
 
     def _publish(self, state: dict[str, Any], moment: str, readings: list[Reading], made: dict[str, Any]) -> Delivered:
         last = state.get("last", {})
         name = self.landing.new_name(moment) if self._rows or self._gone else None
-        delivered = Delivered(name, last.get("moment"), moment, self._rows, self._gone)
+        delivered = Delivered(name, last.get("moment"), moment, self._rows, self._gone, problems=self._problems)
         state["next"] = {
             "moment": moment, "delivery": name, "known": int(last.get("known", 0)) + 1, "tables": made,
             "modified": time_of(moment, last.get("modified")) if name else last.get("modified"),
@@ -203,7 +205,10 @@ class Database:
         if name:
             unread = {reading.feed: reading.unread for reading in readings if reading.unread}
             about = {"delivered": asdict(delivered), "tables": made, "columns_not_read": unread}
-            self.landing.publish(name, about, state["next"]["modified"])
+            for path in self.landing.staged.iterdir():
+                _stamp(path, state["next"]["modified"])
+            older = {f"{feed}.000001.csv.gz" for feed in self._gone}
+            self.landing.publish(name, about, state["next"]["modified"], older)
         self._adopt(state)
         return delivered
 
@@ -235,3 +240,13 @@ class Database:
 
     def _known(self, number: int) -> Path:
         return self.landing.private / "known" / str(number)
+
+
+def _stamp(path: Path, moment: int) -> None:
+    """Write a gzip file's time (RFC 1952, MTIME), so that no two deliveries hold the same file.
+
+    Land does not land a file twice. A row that changed back to what it was makes the file that it made before.
+    """
+    with path.open("r+b") as stream:
+        stream.seek(4)
+        stream.write(struct.pack("<L", moment % 2**32))

@@ -5,13 +5,13 @@ Known is, for each key, a hash of its row, or of all its rows where a key has se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-ROWS_AT_ONCE = 10_000
+CSV = "FORMAT csv, HEADER, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', COMPRESSION gzip"
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,20 @@ class Comparison:
 
         `known` is the file that an earlier comparison kept. `forget` takes every row as changed.
         """
-        self._columns, self._is_part = columns, present is not None
+        self._columns, self._key, self._is_part = columns, key, present is not None
         self._db = duckdb.connect(config={"temp_directory": str(rows.parent / "spill")})
         self._db.execute("SET preserve_insertion_order = false")
         hashed = f"sha256(CAST(to_json([{_names(columns)}]) AS VARCHAR))"
-        self._view("rows", f"SELECT *, {_key(key)} AS _key, {hashed} AS _hash FROM {_parquet(rows)}")  # noqa: S608
+        self._view("rows", f"SELECT *, {_packed(key)} AS _key, {hashed} AS _hash FROM {_parquet(rows)}")  # noqa: S608
         nothing = "SELECT '' AS _key, '' AS _hash, 0 AS _rows WHERE false"
-        self._view("known", f"FROM '{_path(known)}'" if known else nothing)
+        self._view("known", f"FROM {_literal(str(known))}" if known else nothing)
         self._db.execute(
             "CREATE TABLE read AS SELECT _key, count(*) AS _rows, CASE WHEN count(DISTINCT _hash) = 1 "
             "THEN min(_hash) ELSE sha256(string_agg(DISTINCT _hash, '' ORDER BY _hash)) END AS _hash "
             "FROM rows GROUP BY _key"
         )
         if present:
-            of_all = f"FROM {_parquet(present)} SELECT {_key(key)} AS _key, count(*) AS _rows GROUP BY _key"
+            of_all = f"FROM {_parquet(present)} SELECT {_packed(key)} AS _key, count(*) AS _rows GROUP BY _key"
             self._db.execute(f"CREATE TABLE present AS {of_all}")
         else:
             self._view("present", "FROM read SELECT _key, _rows")
@@ -75,19 +75,20 @@ class Comparison:
     def write_rows(self, target: Path) -> int:
         """The rows of changed keys as gzipped CSV; how many there are."""
         rows = f"FROM rows SEMI JOIN changed USING (_key) SELECT {_names(self._columns)} ORDER BY _key, _hash"
-        options = "FORMAT csv, HEADER, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', COMPRESSION gzip"
-        written = self._db.execute(f"COPY ({rows}) TO '{_path(target)}' ({options})").fetchone()
+        written = self._db.execute(f"COPY ({rows}) TO {_literal(str(target))} ({CSV})").fetchone()
         return int(written[0]) if written else 0
 
-    def gone(self) -> Iterator[str]:
-        """The keys that are gone, as JSON objects."""
-        answer = self._db.execute("SELECT _key FROM gone ORDER BY _key")
-        while rows := answer.fetchmany(ROWS_AT_ONCE):
-            yield from (row[0] for row in rows)
+    def write_gone(self, target: Path) -> None:
+        """The keys that are gone as gzipped CSV, a column for each part of the key."""
+        shape = json.dumps(dict.fromkeys(self._key, "VARCHAR"))
+        keys = f"SELECT unnest(from_json(_key, {_literal(shape)})) FROM (FROM gone ORDER BY _key)"  # noqa: S608
+        self._db.execute(f"COPY ({keys}) TO {_literal(str(target))} ({CSV})")
 
     def keep(self, target: Path) -> None:
         """Keep what is known now."""
-        self._db.execute(f"COPY (FROM next ORDER BY _key) TO '{_path(target)}' (FORMAT parquet, COMPRESSION zstd)")
+        self._db.execute(
+            f"COPY (FROM next ORDER BY _key) TO {_literal(str(target))} (FORMAT parquet, COMPRESSION zstd)"
+        )
 
     def close(self) -> None:
         self._db.close()
@@ -104,7 +105,7 @@ def _names(columns: tuple[str, ...]) -> str:
     return ", ".join(_quoted(name) for name in columns)
 
 
-def _key(key: tuple[str, ...]) -> str:
+def _packed(key: tuple[str, ...]) -> str:
     packed = ", ".join(f"{_quoted(name)} := {_quoted(name)}" for name in key)
     return f"CAST(to_json(struct_pack({packed})) AS VARCHAR)"
 
@@ -113,9 +114,9 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _path(path: Path) -> str:
-    return str(path).replace("'", "''")
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _parquet(folder: Path) -> str:
-    return f"read_parquet('{_path(folder)}/*.parquet')"
+    return f"read_parquet({_literal(str(folder / '*.parquet'))})"

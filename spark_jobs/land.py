@@ -2,6 +2,7 @@
 
 A file is known by its content's hash: what was landed is not landed twice, under whatever name. A file that cannot be
 taken as a whole (truncated gzip, another encoding, a CSV without a declared column) goes to quarantine with a copy.
+A silo that has a `source` is fetched from first, so that its folder holds what is new there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from cohortlake.core.readers.framing import is_gzip
 from spark_jobs import delta, quarantine
 from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.fetch import fetch
 from spark_jobs.land_file import CHANGED, SCHEMA, land_file
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.source_files import source_files
@@ -98,6 +101,7 @@ def run(ctx: Context) -> StepResult:
     """Land the silo's new files. Books: records in = in bronze + quarantined; a file taken as a whole counts as one."""
     silo = ctx.catalog.silos[ctx.scope]
     check_signed(silo, ctx.force)
+    fetched = fetch(silo, ctx.data, lambda what: ctx.progress(0, 0, what), session=lambda: ctx.spark)
     folders = {one.name: ctx.data / one.folder for one in ctx.catalog.silos.values()}
     if not folders[silo.name].is_dir() and any(folder.is_dir() for folder in folders.values()):
         # Other silos' folders are there, so the data folder is the right one: this silo has delivered nothing yet.
@@ -109,6 +113,7 @@ def run(ctx: Context) -> StepResult:
         (again if file["file_hash"] in known else new).append(file)
         known.add(file["file_hash"])
     facts: dict[str, Any] = {"files": len(files), "files_known": len(again), "files_new": len(new), "bytes": 0}
+    facts |= {"fetched": asdict(fetched)} if fetched else {}
     table = ctx.lake.bronze(silo.name)
     recover(ctx.lake, _receipt(table))
     if not new:

@@ -18,7 +18,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,19 +131,18 @@ class Landing:
             if path.name not in names:
                 path.unlink()
 
-    def publish(self, delivery: str, about: dict[str, Any], modified: int) -> Path:
+    def publish(self, delivery: str, about: dict[str, Any], modified: int, older: Container[str] = ()) -> Path:
         """Let the staged delivery appear, with `about` as its `_delivery.json`. Raises LakeWriteError.
 
-        Its files bear the time `modified` (seconds since 1970), by which land orders versions. Those of the feed
-        `deleted` bear one second less: of a record that is told as gone and as there at once, as one whose key changed
-        is, the latter is newer.
+        Its files bear the time `modified` (seconds since 1970), by which land orders versions; those named in `older`
+        one second less. They tell what is gone: a record that is told as gone and as there at once is there.
         """
         place = self.folder / delivery
         with _clear(place):
             text = json.dumps(about, indent=1, ensure_ascii=False)
             (self.staged / "_delivery.json").write_text(text + "\n", encoding="utf-8")
             for path in self.staged.iterdir():
-                moment = modified - path.name.startswith("deleted.")
+                moment = modified - (path.name in older)
                 os.utime(path, (moment, moment))
                 _sync(path)
             _sync(self.staged)

@@ -66,6 +66,11 @@ class PostgresServer:
                 cursor.copy_expert(f'COPY "{table}" FROM STDIN (FORMAT csv, HEADER)', stream)
             connection.close()
 
+    def start(self) -> None:
+        """Start it; it listens on loopback only."""
+        options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c fsync=off"
+        self.control("start", "-o", options, "-l", str(self.folder / "log"))
+
     def control(self, action: str, *options: str) -> None:
         """Start or stop the server."""
         command = [str(program("pg_ctl")), "-D", str(self.folder / "data"), "-w", action, *options]
@@ -105,8 +110,7 @@ def serving() -> Iterator[PostgresServer]:
                 f"--pwfile={secret}", "--encoding=UTF8", "--locale=C", "--no-sync",
             ]
         )  # fmt: skip
-        options = f"-h 127.0.0.1 -p {server.port} -k {folder} -c fsync=off"
-        server.control("start", "-o", options, "-l", str(folder / "log"))
+        server.start()
         try:
             connection = server.connect(dbname="postgres")
             with connection.cursor() as cursor:

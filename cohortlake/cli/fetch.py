@@ -101,7 +101,7 @@ def _server(url: str, asked: dict[str, Any], client_id: str | None, key_id: str 
         raise UsageError(said, "See `cohortlake fetch --help`.") from error
 
 
-def _telling(work: Callable[[Callable[[str], None]], Delivered]) -> Delivered:
+def _telling(work: Callable[[Callable[[str], None]], Delivered | None]) -> Delivered | None:
     """Do the work, and say what is going on: on a terminal in one line, elsewhere a line each."""
     with err.status("fetch") as status:
 
@@ -121,8 +121,8 @@ def _cancel(source: BulkFhir, folder: Path) -> None:
     out.print("the export is cancelled" if was_there else "no export is under way")
 
 
-def _summary(delivered: Delivered, folder: Path) -> None:
-    if delivered.delivery is None:
+def _summary(delivered: Delivered | None, folder: Path) -> None:
+    if delivered is None or delivered.delivery is None:
         out.print("nothing new")
         return
     since = f"changes since {delivered.since}" if delivered.since else "everything"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from cohortlake.core.catalog import load_catalog
+from cohortlake.core.catalog import PROJECT_CATALOG, load_catalog
 from cohortlake.core.catalog.origin import Postgresql
 from cohortlake.core.catalog.silo import Feed
-from cohortlake.core.deletes import RowGone, read_deletes
 from cohortlake.core.errors import SourceError
+from cohortlake.run import RunFailedError
 from spark_jobs.landing import Landing
+from tests import flow
 from tests.postgres_server import PASSWORD, PostgresServer, program, serving
 
 if program("initdb") is None:
@@ -58,17 +60,14 @@ class Site:
         with gzip.open(self.folder / delivery / f"{feed}.000001.csv.gz", "rt", encoding="utf-8", newline="") as stream:
             return list(csv.DictReader(stream))
 
-    def gone(self, delivery: str) -> list[dict[str, str | None]]:
-        path = self.folder / delivery / "deleted.000001.ndjson"
-        found = [gone for line in path.read_text().splitlines() for gone in read_deletes(line)]
-        assert all(isinstance(gone, RowGone) for gone in found)
-        return [gone.key for gone in found]
+    def gone(self, delivery: str) -> list[dict[str, str]]:
+        return self.rows(delivery, "gone")
 
 
 @pytest.fixture
 def site(server, spark, tmp_path, monkeypatch):
     monkeypatch.setenv("TEST_DATABASE_PASSWORD", PASSWORD)
-    yield Site(server, tmp_path / "silo", spark, {"notes": NOTES})
+    yield Site(server, tmp_path / "silo", spark, {"notes": NOTES, "gone": Feed(columns=["id"], deletes="notes")})
     server.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
 
 
@@ -86,7 +85,7 @@ def notes(server, site):
 def test_an_update_a_delete_and_a_new_row_of_hospital_b(site, server):
     """With a watermark (encounters), and compared whole (patients, conditions)."""
     silo = load_catalog().silos["site_b_csv"]
-    site.feeds = silo.feeds
+    site.feeds = {**silo.feeds, "gone": Feed(columns=["Id"], deletes="encounters")}
     types = {
         "patients": {"BIRTHDATE": "date", "DEATHDATE": "date", "INCOME": "int"},
         "encounters": {"START": "timestamptz", "STOP": "timestamptz", "BASE_ENCOUNTER_COST": "numeric"},
@@ -114,7 +113,7 @@ def test_an_update_a_delete_and_a_new_row_of_hospital_b(site, server):
         "INSERT INTO patients (\"Id\", \"BIRTHDATE\") VALUES ('p-new', '2000-02-29')",
     )
     second = site.fetch(tables)
-    assert (second.rows, second.deleted) == ({"patients": 2, "encounters": 1}, {"encounters": 1})
+    assert (second.rows, second.deleted) == ({"patients": 2, "encounters": 1}, {"gone": 1})
     assert {row["Id"]: row["ADDRESS"] for row in site.rows(second.delivery, "patients")} == {
         patient: "new",
         "p-new": "",
@@ -255,7 +254,7 @@ def test_everything_again_on_demand(site, server, notes):
     site.fetch(notes)
     server.run("DELETE FROM notes WHERE id = 1")
     found = site.fetch(notes, full=True)
-    assert (found.rows, found.deleted) == ({"notes": 4}, {"notes": 1})
+    assert (found.rows, found.deleted) == ({"notes": 4}, {"gone": 1})
 
 
 @pytest.mark.parametrize(
@@ -314,7 +313,7 @@ def test_killed_anywhere_it_finds_the_same_again(site, server, notes, monkeypatc
                 site.fetch(notes)
         assert len(site.deliveries()) == 1
     found = site.fetch(notes)
-    assert (found.rows, found.deleted) == ({"notes": 1}, {"notes": 1})
+    assert (found.rows, found.deleted) == ({"notes": 1}, {"gone": 1})
 
 
 def test_killed_once_the_delivery_is_out_it_is_not_delivered_twice(site, server, notes, monkeypatch):
@@ -351,3 +350,77 @@ def test_the_server_is_stopped_while_it_is_read(site, server, notes, monkeypatch
             site.fetch(notes)
     assert len(site.deliveries()) == 1
     assert site.fetch(notes).rows == {"notes": 1}
+
+
+def test_what_changes_back_is_another_file(site, server, notes):
+    """Land knows files by their content, and lands none twice."""
+    site.fetch(notes)
+    for text in ("b", "note 1", "b", "note 1"):
+        server.run(f"UPDATE notes SET text = '{text}', changed_at = now() WHERE id = 1")
+        assert site.fetch(notes).rows == {"notes": 1}
+    for action in ("DELETE FROM notes WHERE id = 5", "INSERT INTO notes VALUES (5, now(), 'back')") * 2:
+        server.run(action)
+        assert site.fetch(notes).delivery
+    files = [path for delivery in site.deliveries() for path in delivery.glob("*.csv.gz")]
+    assert len({path.read_bytes() for path in files}) == len(files) == 9
+    times = [path.stat().st_mtime for delivery in site.deliveries() for path in delivery.glob("notes*.csv.gz")]
+    assert times == sorted(set(times))
+
+
+@pytest.fixture
+def catalog(server, tmp_path) -> Path:
+    """The project's catalog, hospital B in the server's database."""
+    folder = Path(shutil.copytree(PROJECT_CATALOG, tmp_path / "catalog"))
+    path = folder / "silos/site_b_csv/silo.yaml"
+    source = f"""
+  deleted_encounters: {{ columns: [Id], deletes: encounters }}
+source:
+  kind: postgresql
+  host: 127.0.0.1
+  port: {server.port}
+  database: {server.database}
+  user: {server.user}
+  password_variable: TEST_DATABASE_PASSWORD
+  tls: disable
+  tables: {{ patients: {{}}, encounters: {{}}, organizations: {{}}, providers: {{}}, payers: {{}} }}
+"""
+    path.write_text(path.read_text(encoding="utf-8").rstrip() + source, encoding="utf-8")
+    return folder
+
+
+def test_changes_reach_silver_and_a_server_that_is_down_leaves_it(site, server, catalog, tmp_path):
+    lake, data = tmp_path / "lake", tmp_path / "data"
+    for table in ("patients", "encounters", "organizations", "providers", "payers"):
+        server.load(HOSPITAL_B / f"{table}.csv.gz", table, {})
+
+    def ingest() -> dict:
+        return flow.run(lake, data, only=lambda step: step.scope == "site_b_csv", catalog=catalog)
+
+    def encounters() -> dict[str, str]:
+        return dict(flow.query(lake, "phi/silver/Encounter", "SELECT id, status FROM t"))
+
+    first = ingest()
+    assert first["land.site_b_csv"]["facts"]["fetched"]["rows"]["encounters"] == len(encounters()) == 3534
+
+    gone, changed = (row[0] for row in server.run('SELECT "Id" FROM encounters ORDER BY "Id" LIMIT 2'))
+    server.run(
+        f"DELETE FROM encounters WHERE \"Id\" = '{gone}'",
+        f'UPDATE encounters SET "STOP" = NULL WHERE "Id" = \'{changed}\'',
+        f"CREATE TABLE one AS SELECT * FROM encounters WHERE \"Id\" = '{changed}'",
+        "UPDATE one SET \"Id\" = 'new'",
+        "INSERT INTO encounters SELECT * FROM one",
+    )
+    before = encounters()
+    assert flow.is_balanced(ingest())
+    after = encounters()
+    assert (before.keys() - after.keys(), after.keys() - before.keys()) == ({gone}, {"new"})
+    assert (before[changed], after[changed], after["new"]) == ("finished", "in-progress", "in-progress")
+
+    content = flow.content(lake)
+    server.control("stop", "-m", "immediate")
+    try:
+        with pytest.raises(RunFailedError, match="nothing answers there"):
+            ingest()
+    finally:
+        server.start()
+    assert flow.content(lake) == content

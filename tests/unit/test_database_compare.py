@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 import tempfile
 from pathlib import Path
 
@@ -31,6 +30,11 @@ def parquet(folder: Path, name: str, table: list[Row], columns: tuple[str, ...])
     return folder / name
 
 
+def lines(path: Path) -> list[tuple[str | None, ...]]:
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+        return [tuple(value or None for value in row) for row in csv.reader(stream)]
+
+
 class Replica:
     """Applies deliveries: a changed key's rows replace those that were there."""
 
@@ -50,16 +54,16 @@ class Replica:
             comparison.close()
             return found.why_whole
         written = comparison.write_rows(work / "rows.csv.gz")
-        with gzip.open(work / "rows.csv.gz", "rt", encoding="utf-8", newline="") as stream:
-            changed = [tuple(value or None for value in row) for row in csv.reader(stream)][1:]
+        changed = lines(work / "rows.csv.gz")[1:]
         assert len(changed) == written
         assert len({row[:2] for row in changed}) == found.changed
         for key in {row[:2] for row in changed}:
             self.held[key] = sorted((row for row in changed if row[:2] == key), key=str)
-        gone = list(comparison.gone())
-        assert len(gone) == found.gone
-        for line in gone:
-            del self.held[tuple(json.loads(line).values())]
+        comparison.write_gone(work / "gone.csv.gz")
+        gone = lines(work / "gone.csv.gz")
+        assert (gone[0], len(gone) - 1) == (KEY, found.gone)
+        for key in gone[1:]:
+            del self.held[key]
         self.known = work / "known.parquet"
         comparison.keep(self.known)
         comparison.close()

@@ -28,7 +28,7 @@ def test_what_is_gone_is_older_than_what_is_there(tmp_path):
     with landing.lock():
         for name in ("patients.000001.csv", "deleted.000001.ndjson"):
             (landing.staged / name).write_text("x")
-        place = landing.publish("d", {"a": "ü"}, 1000)
+        place = landing.publish("d", {"a": "ü"}, 1000, {"deleted.000001.ndjson"})
     assert {path.name: path.stat().st_mtime for path in place.iterdir()} == {
         "patients.000001.csv": 1000, "deleted.000001.ndjson": 999, "_delivery.json": 1000,
     }  # fmt: skip
