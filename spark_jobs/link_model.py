@@ -69,8 +69,8 @@ class Scorer:
     def _bounded(self, matches: float) -> float:
         """Matches as a share of all pairs, within the declared bounds."""
         declared, possible = self.model.prior, max(self.count * (self.count - 1) / 2, 1)
-        bounded = min(max(matches, declared.fewest * self.count), declared.most * self.count, possible / 2)
-        return float(bounded / possible)
+        bounded = min(max(matches, declared.fewest * self.count), declared.most * self.count)
+        return float(min(bounded / possible, declared.ceiling))
 
     @cached_property
     def _api(self) -> Any:

@@ -30,8 +30,6 @@ SOUNDS = (
     "ro",
     "su",
     "gen",
-    "fa",
-    "lo",
 )
 ENDS = ("n", "s", "son", "a", "ez", "er", "ski", "ie", "o", "y")
 STREETS = ("Oak", "Mill", "Church", "Lake", "Hill", "Main", "Park", "River", "Spring", "Cedar", "Elm", "Station")
@@ -96,16 +94,13 @@ class Population:
         return f"{self.rng.randint(1, 999)} {self.rng.choice(STREETS)} {self.rng.choice(KINDS)}"
 
     def relative(self, of: Person) -> Person:
-        """A twin, a sibling, or a child with its parent's name: the same family at the same address."""
+        """A twin, a sibling, or a parent of the same name: one family at one address."""
+        rng = self.rng
         self.count += 1
-        other = replace(
-            of, person=f"p{self.count}", ssn=f"{self.rng.randint(100, 899)}-11-{self.rng.randint(1000, 9999)}"
-        )
-        kind = self.rng.choice(("twin", "sibling", "namesake"))
+        other = replace(of, person=f"p{self.count}", ssn=f"{rng.randint(100, 899)}-11-{rng.randint(1000, 9999)}")
+        kind = rng.choice(("twin", "sibling", "namesake"))
         if kind == "namesake":
-            return replace(
-                other, born=f"{int(of.born[:4]) - 27}-{self.rng.randint(1, 12):02}-{self.rng.randint(1, 28):02}"
-            )
+            return replace(other, born=f"{int(of.born[:4]) - 27}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}")
         first = next(name for name in iter(lambda: self.pick(self.first_names), "") if name[:2] != of.first[:2])
         other = replace(other, first=first, middle="", sex=self.rng.choice("FM"))
         if kind == "sibling":

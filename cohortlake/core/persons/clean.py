@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+# Letters that Unicode does not take apart.
+LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
 FULL_DATE, PART_OF_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)"), re.compile(r"\d{4}(-\d\d)?")
 SUFFIXES = {
     "jr": "jr", "junior": "jr", "sr": "sr", "senior": "sr", "ii": "ii", "2nd": "ii", "iii": "iii", "3rd": "iii",
@@ -21,7 +23,7 @@ PHONE_DIGITS = range(7, 16)
 
 def plain(text: str | None) -> str:
     """Lower case without accents, apostrophes or stops; other punctuation parts words."""
-    spread = unicodedata.normalize("NFKD", text or "").replace("ß", "ss").replace("ø", "o").replace("ł", "l")
+    spread = unicodedata.normalize("NFKD", (text or "").casefold()).translate(LETTERS)
     bare = "".join(character for character in spread if not unicodedata.combining(character)).casefold()
     return " ".join(re.sub(r"[^\w-]|_", " ", re.sub(r"['’`.]", "", bare)).split())
 

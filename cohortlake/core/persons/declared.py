@@ -89,12 +89,13 @@ class Rule(Declaration):
 class Prior(Declaration):
     """P(two records of the data are one person's): first the pairs that `rules` find, then `rounds` of EM.
 
-    `fewest` and `most` bound it, in matches a record.
+    `fewest` and `most` bound it in matches a record, `ceiling` as a probability.
     """
 
     rules: Annotated[list[Blocking], Field(min_length=1)]
     fewest: Annotated[float, Field(gt=0)]
     most: Annotated[float, Field(gt=0)]
+    ceiling: Probability
     rounds: Annotated[int, Field(ge=0)]
 
 

@@ -33,19 +33,18 @@ def from_patient(silo: str, patient: Mapping[str, Any], model: PersonModel) -> R
     """
     ssn, identifiers, numbers = _identifiers(_objects(patient.get("identifier")), model)
     addresses = _objects(patient.get("address"))
-    home = next(
-        (a for a in addresses if a.get("use") not in ("old", "temp", "billing")), addresses[0] if addresses else {}
-    )
+    homes = [a for a in addresses if a.get("use") not in ("old", "temp", "billing")]
+    home = next(iter([*homes, *addresses]), {})
     telecom = _objects(patient.get("telecom"))
     return row(
         model, silo=silo, patient_id=str(patient["id"]),
         names=_names(_objects(patient.get("name"))),
-        birth_date=patient.get("birthDate"), sex=patient.get("gender"), ssn=ssn,
+        birth_date=_text(patient.get("birthDate")), sex=_text(patient.get("gender")), ssn=ssn,
         identifiers=identifiers, record_numbers=numbers,
-        lines=_texts(home.get("line")) or _texts([home.get("text")]), city=home.get("city"),
-        postcode=home.get("postalCode"),
-        phones=[t.get("value") for t in telecom if t.get("system") in ("phone", "sms")],
-        emails=[t.get("value") for t in telecom if t.get("system") == "email"],
+        lines=_texts(home.get("line")) or _texts([home.get("text")]), city=_text(home.get("city")),
+        postcode=_text(home.get("postalCode")),
+        phones=[_text(t.get("value")) for t in telecom if t.get("system") in ("phone", "sms")],
+        emails=[_text(t.get("value")) for t in telecom if t.get("system") == "email"],
         links=_links(_objects(patient.get("link"))),
     )  # fmt: skip
 
@@ -118,7 +117,7 @@ def _cleaned_names(
         words = [word for word in words if word not in nowhere]
         firsts += words[:1]
         middle = middle or " ".join(words[1:]) or None
-        surnames += [part for part in clean.surname_parts(named.get("family"), keep) if part not in nowhere]
+        surnames += [part for part in clean.surname_parts(_text(named.get("family")), keep) if part not in nowhere]
     generation = clean.suffix(text for named in names for text in _texts(named.get("suffix")))
     return list(dict.fromkeys(firsts)), middle, list(dict.fromkeys(surnames)), generation
 
@@ -135,7 +134,7 @@ def _forms(firsts: Iterable[str], nicknames: Mapping[str, Sequence[str]]) -> lis
 def _names(names: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     ordered = sorted(names, key=lambda named: named.get("use") not in CURRENT)
     return [
-        named if named.get("family") or named.get("given") else {**named, **split_name(named.get("text"))}
+        named if named.get("family") or named.get("given") else {**named, **split_name(_text(named.get("text")))}
         for named in ordered
     ]
 
@@ -159,8 +158,8 @@ def _identifiers(
         value, system = one.get("value"), str(one.get("system") or "")
         if not isinstance(value, str) or not value.strip() or one.get("use") == "old":
             continue
-        codes = [c.get("code") for c in _objects((one.get("type") or {}).get("coding"))]
-        types = [model.cleaning.identifier_types[c] for c in codes if c in model.cleaning.identifier_types]
+        kinds = model.cleaning.identifier_types
+        types = [kinds[code] for code in _codes(one.get("type")) if code in kinds]
         kind = model.cleaning.identifier_systems.get(system) or next(iter(types), None)
         if kind == "ssn":
             ssn = ssn or value
@@ -171,13 +170,23 @@ def _identifiers(
     return ssn, known, numbers
 
 
+def _codes(concept: Any) -> list[str]:
+    codings = _objects(concept.get("coding")) if isinstance(concept, Mapping) else []
+    return _texts([coding.get("code") for coding in codings])
+
+
 def _links(links: list[Mapping[str, Any]]) -> list[str]:
-    references = (str((link.get("other") or {}).get("reference") or "") for link in links)
+    others = [link["other"] for link in links if isinstance(link.get("other"), Mapping)]
+    references = (_text(other.get("reference")) or "" for other in others)
     return [ref.split("/_history")[0].rpartition("/")[2].removeprefix("urn:uuid:") for ref in references if ref]
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _texts(value: Any) -> list[str]:

@@ -1,0 +1,218 @@
+"""The link step over a lake: persons across silos, stable as the lake grows; decisions, merges, deletions."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from cohortlake.core.catalog import Catalog, load_catalog
+from cohortlake.core.errors import UsageError
+from cohortlake.core.lake import Lake
+from cohortlake.core.persons.decisions import Decision
+from cohortlake.core.persons.ids import Key, merged_into
+from spark_jobs import delta, link
+from spark_jobs.context import Context, StepResult
+from spark_jobs.fhir_types import INTERVALS, PARTITION, part_schema, silver_schema, with_intervals
+from spark_jobs.link_tables import keep_decision, live, now, read_members, read_pairs, table
+
+Patient = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def patient(id_: str, given: str, family: str, born: str, *, ssn: str = "", **more: Any) -> Patient:
+    kind = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "SS"}]}
+    return {
+        "id": id_,
+        "name": [{"family": family, "given": given.split()}],
+        "birthDate": born,
+        "gender": "female",
+        "identifier": [{"type": kind, "system": "http://hl7.org/fhir/sid/us-ssn", "value": ssn}] if ssn else None,
+        "address": [{"line": ["1 Oak Street"], "city": "Taunton", "postalCode": "02780"}],
+        **more,
+    }
+
+
+def hold(lake: Lake, catalog: Catalog, silos: dict[str, list[Patient]]) -> None:
+    """Make these the live Patients of silver."""
+    tree, where = catalog.resources["Patient"], lake.silver("Patient")
+    delta.create(where, silver_schema(tree), partition_by=[PARTITION])
+    parts = []
+    for silo, patients in silos.items():
+        schema = pa.schema([field for field in part_schema(tree) if field.name != INTERVALS])
+        rows = with_intervals(tree, pa.Table.from_pylist(patients, schema=schema))
+        parts.append(delta.write_part(where, rows, {PARTITION: silo}))
+    delta.commit(where, parts, mode="overwrite")
+
+
+def run(lake: Lake, catalog: Catalog) -> StepResult:
+    return link.run(Context(lake, Path(), catalog, "persons", "run-1"))
+
+
+def persons(lake: Lake) -> set[frozenset[Key]]:
+    found = defaultdict(set)
+    for record, person in live(read_members(lake)).items():
+        found[person].add(record)
+    return {frozenset(records) for records in found.values()}
+
+
+ANN_A = patient("1", "Ann Marie", "Walker122", "1965-02-07", ssn="999-30-6432")
+ANN_B = patient("9", "ANN M", "WLAKER122", "1965-02-07", ssn="999-30-6432")
+ANN_C = patient("5", "Ann", "Walker122", "1965-07-02", address=[{"city": "Taunton", "postalCode": "02780"}])
+BOB_A = patient("2", "Robert", "Ortiz", "1990-11-30", gender="male", address=[{"line": ["9 Elm Road"], "city": "Lynn"}])
+HOSPITALS = {"a": [ANN_A, BOB_A], "b": [ANN_B], "c": [ANN_C]}
+ANN = frozenset({("a", "1"), ("b", "9"), ("c", "5")})
+
+
+def test_one_person_at_three_hospitals_whatever_the_order(tmp_path: Path, catalog: Catalog) -> None:
+    for number, order in enumerate(itertools.permutations(HOSPITALS)):
+        lake, here = Lake(tmp_path / str(number)), {}
+        for silo in order:
+            here[silo] = HOSPITALS[silo]
+            hold(lake, catalog, here)
+            result = run(lake, catalog)
+            assert all(book.is_balanced for book in result.books)
+        assert persons(lake) == {ANN, frozenset({("a", "2")})}
+    assert result.facts["persons_of_several_silos"] == 1
+
+
+def test_nothing_is_done_where_nothing_changed(tmp_path: Path, catalog: Catalog) -> None:
+    lake = Lake(tmp_path)
+    hold(lake, catalog, HOSPITALS)
+    run(lake, catalog)
+    before = [delta.version(table(lake, name)) for name in ("members", "pairs")]
+    assert run(lake, catalog).facts == {"unchanged": True}
+    # Killed before it said that it was done, it does the same again.
+    (lake.ops("progress") / "persons.json").unlink()
+    members = read_members(lake)
+    run(lake, catalog)
+    assert read_members(lake) == members
+    assert delta.version(table(lake, "members")) == before[0]
+
+
+def test_an_id_stays_as_records_come_and_go(tmp_path: Path, catalog: Catalog) -> None:
+    lake = Lake(tmp_path)
+    hold(lake, catalog, {"a": [ANN_A, BOB_A]})
+    run(lake, catalog)
+    first = live(read_members(lake))
+    hold(lake, catalog, HOSPITALS)
+    run(lake, catalog)
+    grown = live(read_members(lake))
+    assert {record: grown[record] for record in first} == first
+    assert grown["b", "9"] == grown["c", "5"] == first["a", "1"]
+    hold(lake, catalog, {"a": [BOB_A], "b": [ANN_B]})
+    run(lake, catalog)
+    assert live(read_members(lake)) == {("a", "2"): first["a", "2"], ("b", "9"): first["a", "1"]}
+    hold(lake, catalog, {})
+    assert run(lake, catalog).facts["records"] == 0
+    assert live(read_members(lake)) == {}
+
+
+def test_decisions_are_obeyed_and_kept(tmp_path: Path, catalog: Catalog) -> None:
+    lake = Lake(tmp_path)
+    hold(lake, catalog, HOSPITALS)
+    run(lake, catalog)
+    ann = live(read_members(lake))["a", "1"]
+    keep_decision(lake, Decision(("a", "1"), ("c", "5"), False, "records office", "a cousin", now()))
+    keep_decision(lake, Decision(("a", "2"), ("c", "5"), True, "records office", "seen", now()))
+    with pytest.raises(UsageError, match="contradicts"):
+        keep_decision(lake, Decision(("a", "1"), ("a", "2"), True, "records office", "seen", now()))
+    run(lake, catalog)
+    assert persons(lake) == {frozenset({("a", "1"), ("b", "9")}), frozenset({("a", "2"), ("c", "5")})}
+    assert live(read_members(lake))["a", "1"] == ann
+    pairs = read_pairs(lake)
+    assert pairs is not None
+    outcomes = {(row["left_id"], row["right_id"]): row["outcome"] for row in pairs.to_pylist()}
+    assert outcomes["1", "5"] == outcomes["2", "5"] == "decided"
+    keep_decision(lake, Decision(("c", "5"), ("a", "1"), True, "records office", "it is her", now()))
+    keep_decision(lake, Decision(("c", "5"), ("a", "2"), False, "records office", "it is not him", now()))
+    run(lake, catalog)
+    assert persons(lake) == {ANN, frozenset({("a", "2")})}
+
+
+def test_what_a_silo_merges_is_one_and_what_it_parts_again_is_two(tmp_path: Path, catalog: Catalog) -> None:
+    """HL7 v2's A40 as FHIR has it: a Patient that another replaces, however unlike they are; then the un-merge."""
+    lake = Lake(tmp_path)
+    other = patient("7", "Unknown", "Unknown", "1900-01-01")
+    hold(lake, catalog, {"a": [ANN_A, other]})
+    run(lake, catalog)
+    assert len(persons(lake)) == 2
+    linked = {**other, "link": [{"other": {"reference": "Patient/1"}, "type": "replaced-by"}]}
+    hold(lake, catalog, {"a": [ANN_A, linked], "b": [patient("1", "Zoe", "Quill", "2001-01-01")]})
+    run(lake, catalog)
+    assert persons(lake) == {frozenset({("a", "1"), ("a", "7")}), frozenset({("b", "1")})}
+    assert len(merged_into(read_members(lake))) == 1
+    hold(lake, catalog, {"a": [ANN_A, other]})
+    run(lake, catalog)
+    assert len(persons(lake)) == 2
+
+
+TWIN_1 = patient("1", "Anna", "Berg", "2010-05-05")
+TWIN_2 = patient("2", "Zoe", "Berg", "2010-05-05")
+FATHER = patient("3", "Anna", "Berg", "1981-09-12")
+
+
+def test_a_family_is_not_one_person_and_waits_for_a_human(tmp_path: Path, catalog: Catalog) -> None:
+    lake = Lake(tmp_path)
+    hold(lake, catalog, {"a": [TWIN_1], "b": [TWIN_2], "c": [FATHER]})
+    run(lake, catalog)
+    assert len(persons(lake)) == 3
+    pairs = read_pairs(lake)
+    assert pairs is not None
+    held = {(row["left_id"], row["right_id"]): (row["hold"], row["outcome"]) for row in pairs.to_pylist()}
+    assert held["1", "2"] == ("twins", "review")
+    assert held["1", "3"] == ("namesakes", "review")
+
+
+def test_a_number_alone_is_not_enough(tmp_path: Path, catalog: Catalog) -> None:
+    lake = Lake(tmp_path)
+    child = patient("4", "Milo", "Reyes", "2015-03-03", ssn="999-30-6432", address=[{"city": "Salem"}], gender="male")
+    hold(lake, catalog, {"a": [ANN_A], "b": [child]})
+    run(lake, catalog)
+    assert len(persons(lake)) == 2
+
+
+NOBODY: list[Patient] = [{"id": str(number)} for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("silos", "count"),
+    [
+        ({}, 0),
+        ({"a": [ANN_A]}, 1),
+        ({"a": [ANN_A, BOB_A]}, 2),
+        ({"a": NOBODY, "b": NOBODY}, 8),
+        ({"a": [{**ANN_A, "birthDate": None, "address": None}], "b": [{**ANN_B, "name": None}]}, 2),
+    ],
+    ids=["no Patient", "one", "one silo", "nothing known of anyone", "little in common"],
+)
+def test_little_or_nothing_is_no_trouble(
+    tmp_path: Path, catalog: Catalog, silos: dict[str, list[Patient]], count: int
+) -> None:
+    lake = Lake(tmp_path)
+    hold(lake, catalog, silos)
+    result = run(lake, catalog)
+    assert len(persons(lake)) == count
+    assert [(book.rows_in, book.rows_out) for book in result.books] == [(sum(map(len, silos.values())),) * 2]
+
+
+def test_a_lake_without_patients(tmp_path: Path, catalog: Catalog) -> None:
+    assert run(Lake(tmp_path), catalog).facts["records"] == 0
+
+
+def test_pairs_hold_no_value_of_a_record(tmp_path: Path, catalog: Catalog) -> None:
+    lake = Lake(tmp_path)
+    hold(lake, catalog, HOSPITALS)
+    run(lake, catalog)
+    pairs = read_pairs(lake)
+    assert pairs is not None
+    told = str(pairs.to_pylist()).lower()
+    assert not [value for value in ("walker", "ann", "999306432", "1965", "taunton", "oak") if f"'{value}" in told]
