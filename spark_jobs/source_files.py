@@ -64,7 +64,7 @@ def source_files(lake: Lake, silo: Silo, data: Path) -> list[Unit]:
     paths = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not _is_hidden(path.relative_to(folder)) and not _matches(path.name, silo.left_to_others)
+        if path.is_file() and not _is_hidden(path.relative_to(folder)) and not _matches(path.name, silo.left_out)
     ]
 
     def seen(path: Path) -> tuple[os.stat_result, str]:

@@ -80,9 +80,7 @@ class Silo(Declaration):
     legal_basis: str
     format: Format
     folder: Annotated[str, Field(description="the silo's folder under the data folder")]
-    left_to_others: Annotated[
-        list[str], Field(description="patterns of files of the folder that other silos take")
-    ] = []
+    left_out: Annotated[dict[str, str], Field(description="patterns of files that no feed takes, and why")] = {}
     zone: Annotated[str, Field(description="the IANA name of the zone of times that carry none")] = "UTC"
     authorities: Annotated[dict[str, str], Field(description="URIs of the sender's own assigning authorities")] = {}
     max_record_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
