@@ -37,6 +37,8 @@ JOBS = {
     "standardise": "spark_jobs.standardise:run",
     "gate": "expectations.gate:run",
     "publish": "spark_jobs.publish:run",
+    "match": "spark_jobs.match:run",
+    "link": "spark_jobs.link:run",
     "curate": "spark_jobs.curate:run",
     "cohort": "spark_jobs.cohort:run",
     "augment": "synthetic.augment:run",
@@ -61,11 +63,14 @@ def _silo_steps(silo: str) -> list[Step]:
 
 def _gold_steps() -> list[Step]:
     flow = {
-        "curate": (("silver",), ("staged.gold",)),
+        "curate": (("silver", "same_facts", "persons"), ("staged.gold",)),
         "gate": (("staged.gold",), ("gated.gold",)),
         "publish": (("gated.gold",), ("gold",)),
     }
-    steps: list[Step] = []
+    steps = [
+        Step("match.doors", JOBS["match"], "doors", CURATE, (), ("silver",), ("same_facts",)),
+        Step("link.persons", JOBS["link"], "persons", CURATE, ("match.doors",), ("silver",), ("persons",)),
+    ]
     for kind, (inputs, outputs) in flow.items():
         needs = (steps[-1].name,) if steps else ()
         job = f"{JOBS[kind]}_gold" if kind != "curate" else JOBS[kind]
@@ -87,7 +92,7 @@ def _cohort_steps(cohort: str) -> list[Step]:
 
 
 def make_plan(catalog: Catalog) -> list[Step]:
-    """Every step, in an order in which it can run: silos, then gold, then cohorts."""
+    """Every step, in an order in which it can run: silos, then persons and gold, then cohorts."""
     steps: list[Step] = []
     for silo in catalog.silos:
         steps += _silo_steps(silo)

@@ -20,6 +20,7 @@ from cohortlake.core.lake import Lake
 from cohortlake.core.views import compile_view
 from spark_jobs import delta
 from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.match import replaced_keys
 from spark_jobs.materialise import check_columns, view_arrays, write_views
 from spark_jobs.pseudonyms import pseudonym, vault_secret
 from spark_jobs.staged import Staged, write_staged
@@ -39,7 +40,8 @@ def _fingerprint(catalog: Catalog) -> str:
 def sources(lake: Lake, catalog: Catalog) -> dict[str, Any]:
     """What gold is made from: the versions of the silver tables, and the declarations."""
     types = sorted({str(view["resource"]) for view in catalog.views.values()})
-    return {"silver": {name: delta.version(lake.silver(name)) for name in types}, "declared": _fingerprint(catalog)}
+    silver = {name: delta.version(lake.silver(name)) for name in types}
+    return {"silver": silver, "same_facts": delta.version(lake.same_facts), "declared": _fingerprint(catalog)}
 
 
 def _progress(lake: Lake) -> dict[str, Any]:
@@ -111,6 +113,7 @@ def run(ctx: Context) -> StepResult:
         return StepResult([], {"unchanged": True})
     types = {name: version for name, version in made_from["silver"].items() if version >= 0}
     key = pseudonym(vault_secret(ctx.lake))
+    replaced = replaced_keys(ctx.lake, vault_secret(ctx.lake))
     by_type: dict[str, dict[str, Table]] = {}
     for table in ctx.catalog.tables.values():
         if table.is_view and (name := str(ctx.catalog.views[table.name]["resource"])) in types:
@@ -122,7 +125,8 @@ def run(ctx: Context) -> StepResult:
         tables = by_type[name]
         views = {table.name: (table, compile_view(ctx.catalog.views[table.name])) for table in tables.values()}
         silver = delta.read(ctx.spark, ctx.lake.silver(name), types[name])
-        made = write_views(view_arrays(silver, views, key), tables, {table: ctx.lake.gold(table) for table in tables})
+        folders = {table: ctx.lake.gold(table) for table in tables}
+        made = write_views(view_arrays(silver, views, key), tables, folders, replaced)
         for staged in made.values():
             write_staged(folder, staged)
         done += len(tables)

@@ -19,6 +19,7 @@ from cohortlake.core.views import ViewPlan
 from cohortlake.core.views.needed import needed
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION, table_schema
+from spark_jobs.match import stand
 from spark_jobs.staged import Staged
 from spark_jobs.view_source import resources
 from spark_jobs.views import view_rows
@@ -56,8 +57,13 @@ def _declared(table: Table, row: Column) -> Column:
     return F.struct(*(values[name].cast(column.type).alias(name) for name, column in table.columns.items()))
 
 
-def write_views(arrays: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path]) -> dict[str, Staged]:
-    """Write each table's rows as parts below its folder, in one job; no reader sees them before `delta.commit`."""
+def write_views(
+    arrays: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path], replaced: pa.Table
+) -> dict[str, Staged]:
+    """Write each table's rows as parts below its folder, in one job; no reader sees them before `delta.commit`.
+
+    `replaced` are keys that others stand for (`spark_jobs.match`).
+    """
     schemas = {
         name: table_schema({column: declared.type for column, declared in table.columns.items()})
         for name, table in tables.items()
@@ -77,7 +83,8 @@ def write_views(arrays: DataFrame, tables: Mapping[str, Table], folders: Mapping
             for name, schema in schemas.items():
                 found = batch.column(name).flatten()
                 if len(found):
-                    waiting[name].append(pa.Table.from_struct_array(found).cast(schema))
+                    rows = pa.Table.from_struct_array(found).cast(schema)
+                    waiting[name].append(stand(rows, tables[name].key[0], replaced))
                 if sum(table.num_rows for table in waiting[name]) >= ROWS_PER_PART:
                     yield from write(name)
         for name in schemas:

@@ -7,6 +7,7 @@ de-identification to decide (45 CFR 164.514(c)).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Callable
@@ -33,6 +34,12 @@ def vault_secret(lake: Lake) -> str:
             except OSError as error:
                 raise write_error(error, path) from error
         return path.read_text(encoding="ascii").strip()
+
+
+def pseudonym_of(secret: str, silo: str, resource_type: str, resource_id: str) -> str:
+    """The key of one resource."""
+    whole = "|".join((secret, silo, resource_type, resource_id))
+    return hashlib.sha256(whole.encode()).hexdigest()[:HEX_DIGITS]
 
 
 def pseudonym(secret: str) -> Callable[[Sql, Sql], Sql]:

@@ -1,7 +1,7 @@
 """Where things lie in a lake: two zones, and the operational books beside them.
 
 ```
-LAKE/phi/       bronze/<silo>  silver/<ResourceType>  tombstones  quarantine  staging/  vault/
+LAKE/phi/       bronze/<silo>  silver/<ResourceType>  tombstones  same_facts  persons/  quarantine  staging/  vault/
 LAKE/research/  gold/<table>   releases/<cohort>/<version>/  staging/
 LAKE/ops/       accounting  runs/<run>/<step>.json  docs/  locks/
 ```
@@ -35,6 +35,10 @@ class Lake:
     @property
     def tombstones(self) -> Path:
         return self.root / "phi/tombstones"
+
+    @property
+    def same_facts(self) -> Path:
+        return self.root / "phi/same_facts"
 
     @property
     def quarantine(self) -> Path:

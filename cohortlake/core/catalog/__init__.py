@@ -105,6 +105,12 @@ def load_catalog(folder: Path | None = None) -> Catalog:
             _check_mapping(place, mapping, silo)
         mappings[name] = found
         maps[name] = {n: load(p, CodeMap, name=n) for n, p in _each(path.parent / "maps", "*.yaml").items()}
+    for name, silo in silos.items():
+        if silo.same_facts and not {silo.same_facts.other, silo.same_facts.prefers} <= {*silos}:
+            raise CatalogError(
+                f"{folder / 'silos' / name / 'silo.yaml'}:1: same_facts names a silo that does not exist",
+                f"Silos are {', '.join(silos)}.",
+            )
     tables = {n: load(p, Table, name=n) for n, p in _each(folder / "tables", "*/table.yaml").items()}
     views = {name: _read_view(folder / "tables" / name / "view.json") for name, t in tables.items() if t.is_view}
     cohorts = {n: load(p, Cohort, name=n) for n, p in _each(folder / "cohorts", "*/cohort.yaml").items()}

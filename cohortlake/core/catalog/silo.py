@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from cohortlake.core.catalog.doors import SameFacts
 from cohortlake.core.catalog.origin import BulkFhir, Postgresql, Source
 from cohortlake.core.catalog.source import Declaration
 from cohortlake.core.errors import UnsignedProtocolError
@@ -87,6 +88,7 @@ class Silo(Declaration):
     source: Source | None = None
     freshness: Freshness
     feeds: Annotated[dict[str, Feed], Field(min_length=1)]
+    same_facts: SameFacts | None = None
     quirks: list[str] = []
 
     @model_validator(mode="before")
