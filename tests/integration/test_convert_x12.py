@@ -55,6 +55,7 @@ QUARANTINED: dict[str, list[tuple[str, str]]] = {
     "x12_no_isa_line": [("there is no ISA: the delimiters are not declared", "ISA")],
     "x12_bad_segment_identifier": [
         ("the segment has no name that X12 allows", "segment 4 of the set"),
+        ("PER is missing in loop 1000A", "NM1[1], segment 3 of the set"),
         ("the segment has no name that X12 allows", "segment 9 of the set"),
         ("N4 is missing in loop 2010AA", "NM1[3], segment 7 of the set"),
         ("the segment has no name that X12 allows", "segment 18 of the set"),

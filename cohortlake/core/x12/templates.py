@@ -183,10 +183,7 @@ class Compiler:
         if kind in ("CodeableConcept", "Coding"):
             if name not in self.declared.codes:
                 raise self.declared.fail(self.name, at, f"a {kind} is made through a code map, or of its elements")
-            is_coding = kind == "Coding"
-            return lambda text, place, source, run: [
-                coded(text, name, run) if is_coding else {"coding": [coded(text, name, run)]}
-            ]
+            return _concept(name, kind, is_strict)
         if kind != "Money" and kind not in primitive_types():
             raise self.declared.fail(self.name, at, f"an expression does not make a {kind}")
         return self._primitive(name, kind, is_strict)
@@ -219,3 +216,13 @@ def _has_expressions(template: Any) -> bool:
     if isinstance(template, list):
         return any(_has_expressions(value) for value in template)
     return isinstance(template, str) and template.startswith("=")
+
+
+def _concept(name: str, kind: str, is_strict: bool) -> Turn:
+    def turn(text: str, place: str, source: Source, run: Run) -> list[Any]:
+        coding = coded(text, name, run, is_strict)
+        if coding is None:
+            return []
+        return [coding if kind == "Coding" else {"coding": [coding]}]
+
+    return turn

@@ -102,9 +102,11 @@ def target(code: str, name: str, run: Run) -> Target | None:
     return found if found.system or not codes.target else found.model_copy(update={"system": codes.target})
 
 
-def coded(code: str, name: str, run: Run) -> dict[str, Any]:
-    """A code as a Coding; one that its map lacks stays as it came, under the map's source."""
+def coded(code: str, name: str, run: Run, is_strict: bool = False) -> dict[str, Any] | None:
+    """A code as a Coding; one that its map lacks stays as it came, under the map's source, or (strictly) is none."""
     found = target(code, name, run)
+    if found is None and is_strict:
+        return None
     if found is None:
         return {"system": run.declared.codes[name].source, "code": code}
     made = {"system": found.system, "code": found.code, "display": found.display}
