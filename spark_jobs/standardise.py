@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from spark_jobs import delta, quarantine, tombstones
+from spark_jobs import delta, quarantine, tombstones, unmapped
 from spark_jobs.batches import BATCH_FILE, Pending, pending, read_batch
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.parallel import Unit, run_units
@@ -105,6 +105,7 @@ def run(ctx: Context) -> StepResult:
     _hold(ctx, batch, made["rejected"])
     for staged in made["staged"].values():
         write_staged(folder, staged)
+    unmapped.keep(ctx.lake, ctx.scope, batch.batch, ctx.run_id, made.get("unmapped", {}))
     tombstones.stage(folder, made.get("deletes", []))
     books = list(made["books"].values())
     facts: dict[str, Any] = {

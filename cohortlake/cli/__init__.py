@@ -39,7 +39,21 @@ LAKE, DATA = Path("lake"), PROJECT / "data"
 
 def main() -> None:
     """Run the command line; an error of ours is told in two lines, with its own exit code."""
-    from cohortlake.cli import convert, doctor, export, fetch, look, new, quarantine, run, training, view  # noqa: F401 (they register commands)
+    from cohortlake.cli import (  # noqa: F401 (they register commands)
+        codes,
+        convert,
+        doctor,
+        export,
+        fetch,
+        look,
+        new,
+        person,
+        person_eval,
+        quarantine,
+        run,
+        training,
+        view,
+    )
 
     try:
         app(standalone_mode=True)

@@ -79,6 +79,8 @@ def commands(report: Report) -> dict[str, str]:
         "list": f"cohortlake quarantine list --silo {silo} {lake}",
         "show": f"cohortlake quarantine show ID {lake}",
         "replay": f"cohortlake quarantine replay --silo {silo} {lake} && cohortlake run {lake}",
+        "review": f"cohortlake person review {lake}",
+        "codes": f"cohortlake codes {lake}",
         "training": f"cohortlake training list {lake}",
     }
 

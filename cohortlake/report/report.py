@@ -9,6 +9,7 @@ from cohortlake.plan import INGEST, TRAINING
 from cohortlake.report.checks import Gate, read_gates
 from cohortlake.report.held import Quarantine, read_quarantine
 from cohortlake.report.live import Live, read_live
+from cohortlake.report.people import People, read_people
 from cohortlake.report.records import Run, StepRecord, read_run
 from cohortlake.report.silos import Silo, read_silo
 from cohortlake.report.training import Training, read_training
@@ -38,6 +39,7 @@ class Report:
     silos: tuple[Silo, ...]
     gates: tuple[Gate, ...]
     tables: tuple[Table, ...]
+    people: People
     cohorts: tuple[Training, ...]
     quarantine: Quarantine
     live: Live
@@ -70,6 +72,7 @@ def read_report(lake: Lake, run_id: str) -> Report:
         silos=tuple(read_silo(run, name, live) for name in run.scopes(INGEST)),
         gates=tuple(read_gates(run)),
         tables=tuple(_tables(run, live)),
+        people=read_people(run),
         cohorts=tuple(read_training(run, name) for name in run.scopes(TRAINING)),
         quarantine=read_quarantine(lake, run_id),
         live=live,

@@ -50,6 +50,14 @@ def _lines(report: Report, page: Path) -> Iterator[tuple[str, str]]:
     if report.quarantined or held.open:
         yield "quarantine", f"{count(report.quarantined)} by this run · {count(held.open)} open in all"
         yield from (("", f"{count(number):>9}  {clip(why, 70)}") for why, number in list(held.reasons().items())[:TOP])
+    people = report.people
+    if people.doors:
+        came, odd = (sum(getattr(door, kind) for door in people.doors) for kind in ("matched", "conflicted"))
+        yield "doubles", f"{plural(came, 'fact')} came by two doors and agree, {count(odd)} differ"
+    if people.records:
+        waits = f" · {plural(people.waiting, 'pair')} to review" if people.waiting else ""
+        told = f"{plural(people.persons, 'person')} behind {plural(people.records, 'record')}, "
+        yield "persons", f"{told}{count(people.of_several_silos)} in several silos{waits}"
     tables = report.published_tables
     if tables:
         largest = sorted(tables.items(), key=lambda item: -item[1])

@@ -1,0 +1,57 @@
+"""What a run found to be one: facts that came by two doors, and the persons behind the records of several silos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cohortlake.report import facts
+from cohortlake.report.records import Run
+
+
+@dataclass(frozen=True)
+class Door:
+    """A resource type of a silo whose facts another silo tells too: resources, by what became of them."""
+
+    silo: str
+    resource_type: str
+    matched: int
+    conflicted: int
+    alone: int
+    other_alone: int
+
+
+@dataclass(frozen=True)
+class People:
+    """The persons that were linked, and the facts that came twice."""
+
+    doors: tuple[Door, ...]
+    records: int
+    persons: int
+    of_several_silos: int
+    outcomes: dict[str, int]
+
+    @property
+    def waiting(self) -> int:
+        """Pairs of records that a human should look at."""
+        return self.outcomes.get("review", 0)
+
+
+def read_people(run: Run) -> People:
+    """What the steps `match` and `link` of a run said; empty where they changed nothing."""
+    linked = run.step("link", "persons").facts
+    return People(
+        doors=tuple(_doors(run)),
+        records=facts.whole(linked.get("records")),
+        persons=facts.whole(linked.get("persons")),
+        of_several_silos=facts.whole(linked.get("persons_of_several_silos")),
+        outcomes=facts.tally(linked.get("pairs_by_outcome")),
+    )
+
+
+def _doors(run: Run) -> Iterator[Door]:
+    for silo, types in facts.mapping(run.step("match", "doors").facts.get("doors")).items():
+        for name, counts in facts.mapping(types).items():
+            told = facts.mapping(counts)
+            numbers = (facts.whole(told.get(kind)) for kind in ("matched", "conflicted", "alone", "other_alone"))
+            yield Door(silo, name, *numbers)
