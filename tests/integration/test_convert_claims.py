@@ -124,6 +124,20 @@ def test_every_diagnosis_of_a_claim_is_there():
     assert told <= found
 
 
+def test_items_point_at_the_diagnosis_and_the_procedure_of_their_line():
+    path = SITE / "CPCDS_Claims.csv.gz"
+    lines = {(row["Claim unique identifier"], row["Line number"]): row for row in rows_of(path)}
+    pointed = 0
+    for eob in of(path, "ExplanationOfBenefit"):
+        for item in eob["item"]:
+            row = lines[eob["identifier"][0]["value"], str(item["sequence"])]
+            for name, element in (("Diagnosis", "diagnosis"), ("Procedure", "procedure")):
+                found = [eob[element][n - 1][f"{element}CodeableConcept"] for n in item.get(f"{element}Sequence", ())]
+                assert [concept["coding"][0]["code"] for concept in found] == [c for c in [row[f"{name} code"]] if c]
+                pointed += len(found)
+    assert pointed == 10013 + 9698
+
+
 def test_the_members_are_the_patients_of_the_claims():
     members = {r["id"] for r in of(SITE / "CPCDS_Members.csv.gz", "Patient")}
     assert len(members) == 134

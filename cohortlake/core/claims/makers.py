@@ -1,4 +1,4 @@
-"""What compiled templates are made of: functions of a scope that give the values of an element."""
+"""What compiled templates are made of: functions of a scope that give the values of an element. Leaves are beside."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from calendar import monthrange
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cohortlake.core.catalog.mapping import CodeMap
-from cohortlake.core.claims.declared import Codes
-from cohortlake.core.claims.run import Run, Scope, coded, resource_id
-from cohortlake.core.claims.values import convert
+from cohortlake.core.claims.run import Run, Scope, resource_id
 from cohortlake.core.fhir.definitions import Element
 from cohortlake.core.hl7v2.makers import set_bound
 from cohortlake.core.hl7v2.run import merged
@@ -54,7 +51,6 @@ def fill(element: Element, parts: list[Make], is_numbered: bool) -> Fill:
     """An element of an object: its values from all parts; of a choice the first that has a value stands."""
     name, is_list, choice = element.name, element.is_list, element.choice
     allowed = frozenset(element.codes or ()) if element.type == "code" else frozenset()
-
     part = parts[0] if len(parts) == 1 else all_of(parts)
 
     def put(scope: Scope, result: dict[str, Any]) -> bool:
@@ -91,8 +87,7 @@ def all_of(parts: list[Make]) -> Make:
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    seen = {repr(value): value for value in reversed(values)}
-    return list(reversed(seen.values()))
+    return list({repr(value): value for value in values}.values())
 
 
 def _numbered(values: list[Any], run: Run) -> list[Any]:
@@ -101,16 +96,16 @@ def _numbered(values: list[Any], run: Run) -> list[Any]:
     for position, value in enumerate(values):
         key = value.key if isinstance(value, Keyed) else position
         known = entries.get(key)
-        entries[key] = dict(value) if known is None else merged(known, value)
-    given = [entry.get("sequence") for entry in entries.values()]
-    is_own = all(given) and len(set(given)) == len(given)
-    if not is_own and any(given):
+        entries[key] = value if known is None else merged(known, value)
+    own = [entry.get("sequence") for entry in entries.values()]
+    is_own = all(own) and len(set(own)) == len(own)
+    if any(own) and not is_own:
         run.warn("lines without a number of their own: numbered in order", "sequence")
-    for position, (key, entry) in enumerate(entries.items(), 1):
-        sequence = entry.pop("sequence", None) if is_own else position
-        entries[key] = {"sequence": sequence, **{name: v for name, v in entry.items() if name != "sequence"}}
-        if isinstance(key, tuple):
-            run.numbers[key] = position if sequence is None else sequence
+    numbers = own if is_own else range(1, len(own) + 1)
+    for key, number in zip(entries, numbers, strict=True):
+        entries[key] = {**entries[key], "sequence": number}
+        if isinstance(key, tuple) and number is not None:
+            run.numbers[key] = number
     return list(entries.values())
 
 
@@ -184,75 +179,6 @@ def months(columns: list[Read | None], year: Read, of: frozenset[str], but: froz
         first, last = covered[0], covered[-1]
         end = monthrange(int(text), last)[1]
         return [{"start": f"{text}-{first:02}-01", "end": f"{text}-{last:02}-{end:02}"}], True
-
-    return make
-
-
-def primitive(read: Read, kind: str, place: str) -> Make:
-    def make(scope: Scope) -> Found:
-        text = read(scope)
-        if not text:
-            return NOTHING
-        value = convert(text, kind)
-        if value is None:
-            if text.strip("0"):
-                scope.run.warn(f"not a {kind}", place)
-            return NOTHING
-        return [value], True
-
-    return make
-
-
-def mapped(codes: CodeMap, read: Read, kind: str) -> Make:
-    """What a code means by a map; one that the map lacks is kept as the source's own, and counted."""
-
-    def make(scope: Scope) -> Found:
-        code = read(scope)
-        if not code:
-            return NOTHING
-        target = codes.codes.get(code) or codes.codes.get(code.lower())
-        if target is None:
-            scope.run.codes[codes.name, code] += 1
-            target = codes.unmapped
-        made = (
-            {"system": target.system or codes.target, "code": target.code, "display": target.display}
-            if target
-            else {"system": codes.source, "code": " ".join(code.split())}
-        )
-        coding = {name: value for name, value in made.items() if value}
-        if kind == "CodeableConcept":
-            return [{"coding": [coding]}], True
-        if kind == "Coding":
-            return [coding], True
-        value = convert(target.code if target else code, kind)
-        return ([value], True) if value is not None else NOTHING
-
-    return make
-
-
-def code_of(name: str, codes: list[Codes], read: Read, argument: Read | None, kind: str) -> Make:
-    """A code with its system: a Coding, a CodeableConcept, or an Identifier."""
-
-    def make(scope: Scope) -> Found:
-        code = " ".join(read(scope).split())
-        if not code:
-            return NOTHING
-        system, full = coded(code, argument(scope) if argument else "", name, codes, scope.run)
-        if kind == "Identifier":
-            return [{"system": system, "value": full}], True
-        coding = {"system": system, "code": full}
-        return [{"coding": [coding]} if kind == "CodeableConcept" else coding], True
-
-    return make
-
-
-def pointer(name: tuple[str, ...], words: tuple[str, ...], read: Read) -> Make:
-    """The sequence of an entry of the claim."""
-
-    def make(scope: Scope) -> Found:
-        value = read(scope)
-        sequence = scope.run.numbers.get((*name, value, *words)) if value else None
-        return ([sequence], True) if sequence is not None else NOTHING
 
     return make
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cohortlake.core.claims import makers
+from cohortlake.core.claims import leaves, makers
 from cohortlake.core.claims.declared import Declared, ResourceMap
 from cohortlake.core.claims.expressions import WAY, Read, Reader
 from cohortlake.core.claims.layout import Layout
@@ -190,14 +190,14 @@ class Compiler:
         if match["target"]:
             return makers.reference(self.resource(match["target"]), read)
         if match["entry"]:
-            return makers.pointer((match["entry"],), tuple(match["words"].split()), read)
+            return leaves.pointer((match["entry"],), tuple(match["words"].split()), read)
         if match["system"]:
             argument = self.reader.source(match["argument"]) if match["argument"] else None
             codes = self.declared.shared.systems[match["system"]]
-            return makers.code_of(match["system"], codes, read, argument, kind)
+            return leaves.code_of(match["system"], codes, read, argument, kind)
         if match["map"]:
-            return makers.mapped(self.declared.maps[match["map"]], read, kind)
-        return makers.primitive(read, kind, match["source"])
+            return leaves.mapped(self.declared.maps[match["map"]], read, kind)
+        return leaves.primitive(read, kind, match["source"])
 
     def _check(self, match: re.Match[str], kind: str, path: str) -> None:
         """What an expression names must be declared, whether a file has its columns or not."""
