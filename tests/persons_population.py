@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from cohortlake.core.persons.declared import PersonModel
+from cohortlake.core.persons.demographics import Row, row
+
 SOUNDS = (
     "ba",
     "ri",
@@ -53,6 +56,14 @@ class Person:
     city: str
     postcode: str
     maiden: str = ""
+
+
+def demographics(one: Person, patient_id: str, model: PersonModel) -> Row:
+    """A record as the row of a silo of its site's name."""
+    return row(
+        model, silo=one.site, patient_id=patient_id, names=[{"given": [one.first, one.middle], "family": one.last}],
+        birth_date=one.born, sex=one.sex, ssn=one.ssn, lines=[one.street], city=one.city, postcode=one.postcode,
+    )  # fmt: skip
 
 
 def names(rng: random.Random, count: int, syllables: int) -> list[str]:

@@ -3,73 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from cohortlake.core.catalog import Catalog, load_catalog
 from cohortlake.core.errors import UsageError
 from cohortlake.core.lake import Lake
 from cohortlake.core.persons.decisions import Decision
-from cohortlake.core.persons.ids import Key, merged_into
-from spark_jobs import delta, link
-from spark_jobs.context import Context, StepResult
-from spark_jobs.fhir_types import INTERVALS, PARTITION, part_schema, silver_schema, with_intervals
+from cohortlake.core.persons.ids import merged_into
+from spark_jobs import delta
 from spark_jobs.link_tables import keep_decision, live, now, read_members, read_pairs, table
-
-Patient = dict[str, Any]
+from tests.persons_lake import ANN, ANN_A, ANN_B, BOB_A, HOSPITALS, Patient, hold, patient, persons, run
 
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return load_catalog()
-
-
-def patient(id_: str, given: str, family: str, born: str, *, ssn: str = "", **more: Any) -> Patient:
-    kind = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "SS"}]}
-    return {
-        "id": id_,
-        "name": [{"family": family, "given": given.split()}],
-        "birthDate": born,
-        "gender": "female",
-        "identifier": [{"type": kind, "system": "http://hl7.org/fhir/sid/us-ssn", "value": ssn}] if ssn else None,
-        "address": [{"line": ["1 Oak Street"], "city": "Taunton", "postalCode": "02780"}],
-        **more,
-    }
-
-
-def hold(lake: Lake, catalog: Catalog, silos: dict[str, list[Patient]]) -> None:
-    """Make these the live Patients of silver."""
-    tree, where = catalog.resources["Patient"], lake.silver("Patient")
-    delta.create(where, silver_schema(tree), partition_by=[PARTITION])
-    parts = []
-    for silo, patients in silos.items():
-        schema = pa.schema([field for field in part_schema(tree) if field.name != INTERVALS])
-        rows = with_intervals(tree, pa.Table.from_pylist(patients, schema=schema))
-        parts.append(delta.write_part(where, rows, {PARTITION: silo}))
-    delta.commit(where, parts, mode="overwrite")
-
-
-def run(lake: Lake, catalog: Catalog) -> StepResult:
-    return link.run(Context(lake, Path(), catalog, "persons", "run-1"))
-
-
-def persons(lake: Lake) -> set[frozenset[Key]]:
-    found = defaultdict(set)
-    for record, person in live(read_members(lake)).items():
-        found[person].add(record)
-    return {frozenset(records) for records in found.values()}
-
-
-ANN_A = patient("1", "Ann Marie", "Walker122", "1965-02-07", ssn="999-30-6432")
-ANN_B = patient("9", "ANN M", "WLAKER122", "1965-02-07", ssn="999-30-6432")
-ANN_C = patient("5", "Ann", "Walker122", "1965-07-02", address=[{"city": "Taunton", "postalCode": "02780"}])
-BOB_A = patient("2", "Robert", "Ortiz", "1990-11-30", gender="male", address=[{"line": ["9 Elm Road"], "city": "Lynn"}])
-HOSPITALS = {"a": [ANN_A, BOB_A], "b": [ANN_B], "c": [ANN_C]}
-ANN = frozenset({("a", "1"), ("b", "9"), ("c", "5")})
 
 
 def test_one_person_at_three_hospitals_whatever_the_order(tmp_path: Path, catalog: Catalog) -> None:
