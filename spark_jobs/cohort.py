@@ -28,7 +28,7 @@ from cohortlake.core.catalog.cohort import Splits
 from cohortlake.core.errors import CatalogError, GateFailedError
 from spark_jobs import delta
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.training import KEYS, SQL, cohort_folder, declared_cohort, inputs, stage, unchanged, unstage
+from spark_jobs.training import KEYS, PERSONS, SQL, cohort_folder, declared_cohort, inputs, stage, unchanged, unstage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,10 +59,11 @@ def run(ctx: Context) -> StepResult:
         is_in = flags[inclusion].all(axis=1) & ~flags[exclusion].any(axis=1)
         _check_index(ctx, flags[is_in], steps)
         ctx.progress(1, 3, f"{int(is_in.sum())} of {len(flags)} candidates")
+        persons = _persons(ctx, pinned["gold"])
         rows = _rows(ctx, cohort, candidates.select(list(KEYS)).filter(pa.array(is_in)))
     ctx.progress(2, 3, "features and outcome")
     check_rows(cohort_folder(ctx), cohort, rows, int(is_in.sum()))
-    rows = _finished(cohort, rows)
+    rows = _finished(cohort, rows, persons)
     facts = {"cohort": cohort.name, "inputs": pinned, "attrition": steps, **describe(rows.to_pandas(), cohort)}
     unstage(ctx, "synthetic")  # those there may be were made from other rows
     stage(ctx, "cohort", rows, facts)
@@ -206,17 +207,28 @@ def check_rows(folder: Path, cohort: Cohort, rows: pa.Table, expected: int) -> N
         )
 
 
-def split_of(patient_key: str, splits: Splits) -> str:
+def _persons(ctx: Context, gold: Mapping[str, int]) -> dict[str, str]:
+    """The person of each patient, as the pinned gold has them."""
+    if PERSONS not in gold:
+        return {}
+    found = ctx.spark.table(PERSONS).select("patient_key", "person_key").toArrow()
+    return dict(zip(found["patient_key"].to_pylist(), found["person_key"].to_pylist(), strict=True))
+
+
+def split_of(person_key: str, splits: Splits) -> str:
     """A person's split: a function of the seed and the key alone, so that data may grow and nobody moves."""
-    share = int(hashlib.sha256(f"{splits.seed}|{patient_key}".encode()).hexdigest()[:15], 16) % 100
+    share = int(hashlib.sha256(f"{splits.seed}|{person_key}".encode()).hexdigest()[:15], 16) % 100
     if share < splits.train:
         return "train"
     return "validation" if share < splits.train + splits.validation else "test"
 
 
-def _finished(cohort: Cohort, rows: pa.Table) -> pa.Table:
-    """The rows with their split, none synthetic, columns and rows in an order that is always the same."""
-    splits = [split_of(key, cohort.splits) for key in rows["patient_key"].to_pylist()]
+def _finished(cohort: Cohort, rows: pa.Table, persons: Mapping[str, str]) -> pa.Table:
+    """The rows with their split, none synthetic, columns and rows in an order that is always the same.
+
+    `persons` are patients' person keys: one person at two hospitals stands in one split.
+    """
+    splits = [split_of(persons.get(key, key), cohort.splits) for key in rows["patient_key"].to_pylist()]
     rows = rows.append_column("split", pa.array(splits, pa.string()))
     rows = rows.append_column("is_synthetic", pa.array([False] * rows.num_rows, pa.bool_()))
     rows = rows.select([*KEYS, "split", "stratum", "is_synthetic", *cohort.features, "outcome"])

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -20,9 +21,11 @@ from cohortlake.core.lake import Lake
 from cohortlake.core.views import compile_view
 from spark_jobs import delta
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.match import replaced_keys
+from spark_jobs.link_tables import live, read_members
+from spark_jobs.link_tables import table as members_table
+from spark_jobs.match import replaced_keys, stand
 from spark_jobs.materialise import check_columns, view_arrays, write_views
-from spark_jobs.pseudonyms import pseudonym, vault_secret
+from spark_jobs.pseudonyms import pseudonym, pseudonym_of, vault_secret
 from spark_jobs.staged import Staged, write_staged
 
 THREADS = 2
@@ -41,7 +44,8 @@ def sources(lake: Lake, catalog: Catalog) -> dict[str, Any]:
     """What gold is made from: the versions of the silver tables, and the declarations."""
     types = sorted({str(view["resource"]) for view in catalog.views.values()})
     silver = {name: delta.version(lake.silver(name)) for name in types}
-    return {"silver": silver, "same_facts": delta.version(lake.same_facts), "declared": _fingerprint(catalog)}
+    found = {"same_facts": delta.version(lake.same_facts), "persons": delta.version(members_table(lake, "members"))}
+    return {"silver": silver, **found, "declared": _fingerprint(catalog)}
 
 
 def _progress(lake: Lake) -> dict[str, Any]:
@@ -74,7 +78,7 @@ def conformed(frame: DataFrame, table: Table) -> DataFrame:
 
 def in_order(tables: dict[str, Table]) -> list[Table]:
     """SQL tables, each after those that it needs. Raises CatalogError for a circle."""
-    waiting = {name: table for name, table in tables.items() if not table.is_view}
+    waiting = {name: table for name, table in tables.items() if table.is_sql}
     ordered: list[Table] = []
     while waiting:
         ready = [table for table in waiting.values() if not set(table.needs) & set(waiting)]
@@ -101,6 +105,16 @@ def staged_frame(ctx: Context, staged: Staged, table: Table) -> DataFrame:
     return delta.read_parts(ctx.spark, ctx.lake.gold(table.name), staged.parts, schema)
 
 
+def _persons(ctx: Context, replaced: pa.Table) -> DataFrame:
+    """The person of each patient that stands in gold: patient_key, silo, person_key."""
+    secret = vault_secret(ctx.lake)
+    members = sorted(live(read_members(ctx.lake)).items())
+    rows = [(pseudonym_of(secret, silo, "Patient", patient), silo, person) for (silo, patient), person in members]
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    made = pa.table([pa.array(column, pa.string()) for column in columns], names=["patient_key", "silo", "person_key"])
+    return ctx.spark.createDataFrame(stand(made, "patient_key", replaced))
+
+
 def run(ctx: Context) -> StepResult:
     """Stage every table of gold, or nothing where silver and the declarations are as they were.
 
@@ -118,7 +132,8 @@ def run(ctx: Context) -> StepResult:
     for table in ctx.catalog.tables.values():
         if table.is_view and (name := str(ctx.catalog.views[table.name]["resource"])) in types:
             by_type.setdefault(name, {})[table.name] = table
-    total, done = sum(map(len, by_type.values())) + len(in_order(ctx.catalog.tables)), 0
+    made_here = [table for table in ctx.catalog.tables.values() if not table.is_view]
+    total, done = sum(map(len, by_type.values())) + len(made_here), 0
 
     def of_type(name: str) -> dict[str, Staged]:
         nonlocal done
@@ -141,7 +156,11 @@ def run(ctx: Context) -> StepResult:
     # The steps of a run share a Spark session, so one at a time makes views of these names.
     with ctx.lake.lock("views"):
         for table in ctx.catalog.tables.values():
-            if table.is_view:
+            if not table.is_sql:
+                if table.source == "persons":
+                    staged[table.name] = _stage(ctx, _persons(ctx, replaced), table, folder)
+                    done += 1
+                    ctx.progress(done, total, table.name)
                 empty = staged.setdefault(table.name, Staged(table.name, [], 0))
                 staged_frame(ctx, empty, table).createOrReplaceTempView(table.name)
         for table in in_order(ctx.catalog.tables):

@@ -25,7 +25,7 @@ from spark_jobs.views import view_frame
 
 CATALOG: Catalog = load_catalog()
 VIEWS = sorted(name for name, table in CATALOG.tables.items() if table.is_view)
-SQL_TABLES = sorted(name for name, table in CATALOG.tables.items() if not table.is_view)
+SQL_TABLES = sorted(name for name, table in CATALOG.tables.items() if table.is_sql)
 
 pytestmark = pytest.mark.spark
 

@@ -23,13 +23,16 @@ class Column(Declaration):
 
 
 class Table(Declaration):
-    """A table of gold. `source` says how it is made: `view` (view.json beside it) or `sql` (table.sql)."""
+    """A table of gold.
+
+    `source` says how it is made: `view` (view.json beside it), `sql` (table.sql), or `persons` (the linked patients).
+    """
 
     name: str
     title: str
     description: str
     grain: Annotated[str, Field(description="what one row is")]
-    source: Annotated[Literal["view", "sql"], Field(alias="from")]
+    source: Annotated[Literal["view", "sql", "persons"], Field(alias="from")]
     needs: list[str] = []
     key: Annotated[list[str], Field(min_length=1)]
     columns: Annotated[dict[str, Column], Field(min_length=1)]
@@ -47,3 +50,7 @@ class Table(Declaration):
     @property
     def is_view(self) -> bool:
         return self.source == "view"
+
+    @property
+    def is_sql(self) -> bool:
+        return self.source == "sql"
