@@ -1,7 +1,8 @@
 """link: silver's Patients to persons across silos, with Splink on DuckDB; no JVM is started.
 
-The partition is made anew from all live Patients and decisions, so any order of arrival ends in the same persons; the
-ids are carried over from the last run. Nothing is done where Patients, decisions and declaration are as they were.
+The partition is made anew from all live Patients, what sources say of them, and decisions, so any order of arrival ends
+in the same persons; the ids are carried over from the last run. Nothing is done where all that and the declaration are
+as they were.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from spark_jobs import delta
 from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.link_persons import Found, Pair, find_persons
-from spark_jobs.link_records import demographics, record_keys, told_links
+from spark_jobs.link_records import demographics, doors, record_keys, told_links
 from spark_jobs.link_tables import (
     PAIRS,
     live,
@@ -45,13 +46,13 @@ def run(ctx: Context) -> StepResult:
     recover(ctx.lake, kept.get("receipt"))
     made_from = sources(ctx.lake, model)
     if kept.get("made_from") == made_from:
-        return StepResult([], {"unchanged": True})
+        return StepResult([], {"unchanged": True, **kept.get("facts", {})})
     ctx.progress(0, STEPS, "Patients")
     rows = demographics(ctx.lake, model)
     keys, decisions = record_keys(rows), in_force(read_decisions(ctx.lake))
     ctx.progress(1, STEPS, "pairs")
     same, different = numbered(keys, decisions)
-    found = find_persons(rows, model, same=same, different=different, told=told_links(rows))
+    found = find_persons(rows, model, same=same, different=different, told=told_links(rows, doors(ctx.lake)))
     ctx.progress(2, STEPS, "evidence")
     pairs = judged(found, keys, model, {*same, *different})
     write_pairs(ctx.lake, pairs, {"prior": repr(found.prior), "model_version": str(model.version)})
@@ -64,7 +65,7 @@ def run(ctx: Context) -> StepResult:
     facts = {**told(found, pairs, after, len(before)), "prior": found.prior, "versions": _versions(ctx.lake)}
     delta.write_json(
         ctx.lake.ops("progress") / "persons.json",
-        {"made_from": made_from, "receipt": receipt(ctx, f"link.{ctx.scope}", books)},
+        {"made_from": made_from, "facts": facts, "receipt": receipt(ctx, f"link.{ctx.scope}", books)},
     )
     return StepResult(books, facts)
 
@@ -72,8 +73,8 @@ def run(ctx: Context) -> StepResult:
 def sources(lake: Lake, model: PersonModel) -> dict[str, Any]:
     """What persons are made from: the versions of the tables, and the declaration."""
     declared = hashlib.sha256(model.model_dump_json().encode()).hexdigest()[:16]
-    silver, decided = delta.version(lake.silver("Patient")), delta.version(table(lake, "decisions"))
-    return {"patients": silver, "decisions": decided, "declared": declared}
+    tables = {"patients": lake.silver("Patient"), "doors": lake.same_facts, "decisions": table(lake, "decisions")}
+    return {**{name: delta.version(path) for name, path in tables.items()}, "declared": declared}
 
 
 def _progress(lake: Lake) -> dict[str, Any]:

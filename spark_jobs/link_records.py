@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -65,14 +65,25 @@ def record_keys(rows: pa.Table) -> list[Key]:
     return list(zip(rows["silo"].to_pylist(), rows["patient_id"].to_pylist(), strict=True))
 
 
-def told_links(rows: pa.Table) -> list[tuple[int, int]]:
-    """The pairs of records of one silo of which the silo says that they are one person's."""
+def told_links(rows: pa.Table, doors: Sequence[tuple[Key, Key]] = ()) -> list[tuple[int, int]]:
+    """The pairs of records of which a source says that they are one person's.
+
+    A silo says it of its own (`Patient.link`); of two silos that are `doors` of one hospital, its protocol does.
+    """
     keys = record_keys(rows)
     numbers = {key: number for number, key in enumerate(keys)}
-    found = set()
-    for number, links in enumerate(rows["links"].to_pylist()):
-        for patient_id in links:
-            other = numbers.get((keys[number][0], patient_id))
-            if other is not None and other != number:
-                found.add((min(number, other), max(number, other)))
-    return sorted(found)
+    said = [
+        (keys[number], (keys[number][0], patient_id))
+        for number, links in enumerate(rows["links"].to_pylist())
+        for patient_id in links
+    ]
+    known = [(numbers[left], numbers[right]) for left, right in (*said, *doors) if {left, right} <= numbers.keys()]
+    return sorted({(min(pair), max(pair)) for pair in known if pair[0] != pair[1]})
+
+
+def doors(lake: Lake) -> list[tuple[Key, Key]]:
+    """The Patients that two doors of one hospital tell (spark_jobs.match)."""
+    columns = ["silo", "id", "stands_silo", "stands_id"]
+    found = delta.rows(lake.same_facts, columns, [("resource_type", "=", "Patient")])
+    rows = [] if found is None else found.to_pylist()
+    return [((row["silo"], row["id"]), (row["stands_silo"], row["stands_id"])) for row in rows]

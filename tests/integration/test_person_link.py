@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from cohortlake.core.catalog import Catalog, load_catalog
@@ -12,7 +13,7 @@ from cohortlake.core.errors import UsageError
 from cohortlake.core.lake import Lake
 from cohortlake.core.persons.decisions import Decision
 from cohortlake.core.persons.ids import merged_into
-from spark_jobs import delta
+from spark_jobs import delta, match
 from spark_jobs.link_tables import keep_decision, live, now, read_members, read_pairs, table
 from tests.persons_lake import ANN, ANN_A, ANN_B, BOB_A, HOSPITALS, Patient, hold, patient, persons, run
 
@@ -37,9 +38,9 @@ def test_one_person_at_three_hospitals_whatever_the_order(tmp_path: Path, catalo
 def test_nothing_is_done_where_nothing_changed(tmp_path: Path, catalog: Catalog) -> None:
     lake = Lake(tmp_path)
     hold(lake, catalog, HOSPITALS)
-    run(lake, catalog)
+    facts = run(lake, catalog).facts
     before = [delta.version(table(lake, name)) for name in ("members", "pairs")]
-    assert run(lake, catalog).facts == {"unchanged": True}
+    assert run(lake, catalog).facts == {"unchanged": True, **facts}
     # Killed before it said that it was done, it does the same again.
     (lake.ops("progress") / "persons.json").unlink()
     members = read_members(lake)
@@ -103,6 +104,17 @@ def test_what_a_silo_merges_is_one_and_what_it_parts_again_is_two(tmp_path: Path
     hold(lake, catalog, {"a": [ANN_A, other]})
     run(lake, catalog)
     assert len(persons(lake)) == 2
+
+
+def test_a_patient_by_two_doors_of_one_hospital_is_one(tmp_path: Path, catalog: Catalog) -> None:
+    lake = Lake(tmp_path)
+    hold(lake, catalog, {"a": [ANN_A], "b": [patient("1", "Zoe", "Quill", "2001-01-01")]})
+    run(lake, catalog)
+    assert len(persons(lake)) == 2
+    said = {"resource_type": "Patient", "silo": "b", "id": "1", "stands_silo": "a", "stands_id": "1", "differs": []}
+    delta.replace_rows(lake.same_facts, pa.Table.from_pylist([said], schema=match.SCHEMA), "true")
+    run(lake, catalog)
+    assert persons(lake) == {frozenset({("a", "1"), ("b", "1")})}
 
 
 TWIN_1 = patient("1", "Anna", "Berg", "2010-05-05")

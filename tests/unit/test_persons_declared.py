@@ -54,6 +54,10 @@ def test_what_is_wrong_is_said(tmp_path: Path, was: str, becomes: str, says: str
         load_model(tmp_path)
 
 
+def test_a_catalog_without_a_model_has_the_projects(tmp_path: Path) -> None:
+    assert load_model(tmp_path) == MODEL
+
+
 def test_weights_and_probabilities() -> None:
     assert weight_of(0.5) == 0
     assert probability_of(weight_of(0.9)) == pytest.approx(0.9)

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from cohortlake.core.catalog import PROJECT_CATALOG
 from cohortlake.core.catalog.source import Declaration, load
 
+MODEL, NICKNAMES = "persons.yaml", "nicknames.yaml"
 Probability = Annotated[float, Field(gt=0, lt=1)]
 # Which levels of which comparisons a pair stands at.
 Levels = dict[str, list[str]]
@@ -163,6 +164,10 @@ class PersonModel(Declaration):
 
 @cache
 def load_model(catalog: Path = PROJECT_CATALOG) -> PersonModel:
-    """Read `persons.yaml` and `nicknames.yaml` of a catalog folder. Raises CatalogError for what is wrong in them."""
-    nicknames = load(catalog / "nicknames.yaml", Nicknames)
-    return load(catalog / "persons.yaml", PersonModel, nicknames=nicknames.by_short_form)
+    """Read `persons.yaml` and `nicknames.yaml` of a catalog folder, or the project's where it has none.
+
+    Raises CatalogError for what is wrong in them.
+    """
+    folders = {name: catalog if (catalog / name).exists() else PROJECT_CATALOG for name in (MODEL, NICKNAMES)}
+    nicknames = load(folders[NICKNAMES] / NICKNAMES, Nicknames)
+    return load(folders[MODEL] / MODEL, PersonModel, nicknames=nicknames.by_short_form)
