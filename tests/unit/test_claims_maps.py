@@ -178,6 +178,12 @@ def test_diagnoses_have_their_version_type_and_full_stop():
     assert procedure["date"] == "2021-03-29"
 
 
+def test_a_claim_has_its_type_though_no_column_says_it():
+    silent = {name: value for name, value in INPATIENT.items() if not name.startswith("NCH_")}
+    claim = one(of_rif(silent), "ExplanationOfBenefit")
+    assert codes(claim["type"]) == [("http://terminology.hl7.org/CodeSystem/claim-type", "institutional")]
+
+
 def test_a_principal_diagnosis_that_is_no_other_stands_last_and_is_not_lost():
     claim = one(of_rif({**INPATIENT, "PRNCPAL_DGNS_CD": "I10"}), "ExplanationOfBenefit")
     found = {codes(d["diagnosisCodeableConcept"])[0][1]: codes(d["type"][0])[0][1] for d in claim["diagnosis"]}
