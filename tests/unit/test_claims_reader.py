@@ -83,6 +83,15 @@ def test_the_order_of_claims_and_the_line_ends_change_no_resource():
     assert [rif.to_fhir(record).resources for record in reversed(other)] == one
 
 
+def test_the_order_of_a_claims_lines_changes_no_resource():
+    one, other = (
+        [rif.to_fhir(record).resources for record in rif.records("\n".join([CARRIER, *lines]).encode())]
+        for lines in ([LINES[0], LINES[2]], [LINES[2], LINES[0]])
+    )
+    assert one == other
+    assert [item["sequence"] for r in one[0] for item in r.get("item", ())] == [1, 2]
+
+
 def test_a_version_of_a_claim_is_a_record_of_its_own():
     later = LINES[0].replace("01-Jan", "08-Jan")
     found = list(rif.records("\n".join([CARRIER, LINES[0], later]).encode()))
@@ -154,8 +163,10 @@ def test_the_kind_is_known_by_the_header_whatever_case_and_order():
 
 
 def test_a_file_is_recognised_by_a_header_that_is_cut_off():
-    header = "DML_IND|BENE_ID|CLM_ID|CLM_GRP_ID|" + "|".join(f"ICD_DGNS_CD{n}" for n in range(200))
+    header = "|".join(f"{name}{n}" for name in ("ICD_DGNS_CD", "ICD_PRCDR_CD", "PRCDR_DT") for n in range(1, 26))
     assert guess_format(header.encode()) == "rif"
+    assert guess_format("|".join(f"PTD_CNTRCT_{month}_ID" for month in ("JAN", "FEB", "MAR")).encode()) == "rif"
+    assert guess_format(("A|B|C|" * 500).encode()) is None
     assert guess_format(b"Member id,Date of birth,Gender code\n1,2000-01-01,F\n") == "cpcds"
     assert guess_format(b"a,b,c\n1,2,3\n") is None
     assert guess_format(b"Id,NAME,ADDRESS,CITY,STATE,ZIP,LAT,LON,PHONE,REVENUE,UTILIZATION\n") is None

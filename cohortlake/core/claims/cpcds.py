@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cohortlake.core.claims import recognise
 from cohortlake.core.claims import records as framing
 from cohortlake.core.claims.declared import load_claims
 from cohortlake.core.claims.mapper import mapper
@@ -14,7 +15,7 @@ NAME = "cpcds"
 
 def looks_like(head: bytes) -> bool:
     """Whether a file that begins with these bytes is one of this format's kinds."""
-    return framing.looks_like(head, load_claims(NAME))
+    return recognise.looks_like(head, NAME)
 
 
 def records(data: bytes) -> Iterator[Record]:

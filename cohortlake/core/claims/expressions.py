@@ -35,14 +35,19 @@ Test = Callable[[Scope], bool]
 
 @dataclass
 class Reader:
-    """Compiles sources for a layout; `taken` are the columns that they read, in the layout's own names."""
+    """Compiles sources for a layout.
+
+    `named` are the columns that they name, `taken` those of the layout that they read, both as they are compared.
+    """
 
     declared: Declared
     layout: Layout
+    named: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
 
     def column(self, name: str) -> Read | None:
         """A column's value; None where the file has no such column."""
+        self.named.update(plain(other) for other in self.layout.names(name))
         place = self.layout.place(name)
         if place is None:
             return None

@@ -39,8 +39,11 @@ class Layout:
 
     def place(self, name: str) -> int | None:
         """Where a column stands, under its name or another that it has."""
-        others = self.kind.aliases.get(name, ())
-        return next((self.places[key] for n in (name, *others) if (key := plain(n)) in self.places), None)
+        return next((self.places[key] for n in self.names(name) if (key := plain(n)) in self.places), None)
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """The names that a column may have."""
+        return (name, *self.kind.aliases.get(name, ()))
 
     def known(self) -> int:
         """How many of the columns that its kind is known by are there."""

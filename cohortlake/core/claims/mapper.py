@@ -102,9 +102,10 @@ def _rows(table: Table, payload: bytes, compiled: Compiled, run: Run) -> tuple[l
     """The rows of a record, once each."""
     rows: list[list[str]] = []
     seen: set[bytes] = set()
+    line = compiled.layout.place(compiled.layout.kind.line or "")
     for row in table.rows(payload):
-        if compiled.layout.kind.line and row.raw.strip() in seen:
-            run.warn("a line that is there twice counts once", compiled.layout.kind.line)
+        if line is not None and row.raw.strip() in seen:
+            run.warn("a line that is there twice counts once", table.columns[line])
             continue
         seen.add(row.raw.strip())
         try:
@@ -116,6 +117,9 @@ def _rows(table: Table, payload: bytes, compiled: Compiled, run: Run) -> tuple[l
                 run.warn(f"{cells[place]} stands for nothing", table.columns[place])
                 cells[place] = ""
         rows.append(cells)
+    if line is not None and all(row[line].isascii() and row[line].isdigit() for row in rows):
+        # (so that the order in which a file has a claim's lines changes nothing)
+        rows.sort(key=lambda row: int(row[line]))
     return rows, None if rows else Problem("there is no line under the header", "line 2")
 
 

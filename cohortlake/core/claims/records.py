@@ -10,21 +10,6 @@ from cohortlake.core.convert import Problem, Record
 from cohortlake.core.readers.delimited import NotATableError, Row, Table, WidthError, read
 
 
-def looks_like(head: bytes, declared: Declared) -> bool:
-    """Whether a file that begins with these bytes has a header of one of a format's kinds, as far as it is there."""
-    try:
-        table = read(head)
-    except NotATableError:
-        return False
-    if table is None:
-        return False
-    is_whole = len(table.start.raw) < len(head) or table.start.raw.endswith((b"\n", b"\r"))
-    layouts = [Layout(kind, table.columns) for kind in declared.kinds.values()]
-    if is_whole:
-        return any(layout.is_known for layout in layouts)
-    return any(layout.missing() is None for layout in layouts)
-
-
 def records(data: bytes, declared: Declared) -> Iterator[Record]:
     """The records of a file in the order of their first lines; a payload is the header and the record's lines."""
     try:
