@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cohortlake.core.convert import Problem, Record
-from cohortlake.core.readers.x12_text import BLANK, Delimiters, header_of, numbered, segments, whole
-from cohortlake.core.readers.x12_text import Segment as Segment
+from cohortlake.core.readers.x12_text import BLANK, Delimiters, Segment, header_of, numbered, segments, whole
 
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 ENVELOPE = ("ISA", "GS", "ST", "SE", "GE", "IEA")
 # An ISA at the beginning of a line begins an interchange wherever it stands: the one before may be cut off.
 ISA_LINE = re.compile(r"(?:\A|(?<=[\r\n]))[ \t]*ISA(?=[^A-Za-z0-9\s])")
-_SPACE = re.compile(r"[ \t\r\n\x00]*")
 NO_ISA = "there is no ISA: the delimiters are not declared"
 HEADS = re.compile(
     rb"(?:\xef\xbb\xbf)?[\s\x00]*"
@@ -61,7 +59,9 @@ def _interchanges(text: str, begin: int) -> Iterator[tuple[int, int]]:
 
 def _next_isa(text: str, start: int) -> int | None:
     """Where the interchange after the one at `start` begins: behind a terminator, or on a line of its own."""
-    head = _SPACE.match(text, start).end()  # type: ignore[union-attr]  # (it matches nothing too)
+    head = start
+    while head < len(text) and text[head] in BLANK:
+        head += 1
     marks = header_of(text[head : head + 512]).delimiters if text.startswith("ISA", head) else Delimiters()
     after = re.compile(f"{re.escape(marks.segment)}[\\s\\x00]*(?=ISA[^A-Za-z0-9\\s])")
     found = after.search(text, head + 3)
