@@ -6,6 +6,8 @@ not fetched again. The delivery appears in the folder by one rename, when every 
 
 from __future__ import annotations
 
+import gzip
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +27,7 @@ from cohortlake.core.catalog.origin import BulkFhir
 from cohortlake.core.errors import SourceError
 from cohortlake.core.readers.framing import UnreadableFileError, is_gzip, open_stream
 from spark_jobs.bulk_http import GoneError, RefusedError, Server, TooLateError
-from spark_jobs.landing import Delivered, Landing, digest, time_of
+from spark_jobs.landing import Delivered, Landing, digest, stamp, time_of
 
 # Exports that are asked for in one run, where one is gone before its files are fetched.
 EXPORTS = 3
@@ -174,11 +176,14 @@ class BulkExport:
                 "Nothing of this delivery was taken. `cohortlake fetch --cancel`, and run again for another export."
                 + ("" if found.problem else " To take it as it is: source.wrong_counts: warn."),
             )
+        if file.kind == "deleted" and not is_gzip(part):
+            _zip(part)
         path = part.with_name(f"{file.name}.ndjson{'.gz' if is_gzip(part) else ''}")
         part.replace(path)
         return {
             "file": path.name, "kind": file.kind, "type": file.type, "url": without_query(file.url),
-            "rows": found.rows, "count": file.count, "bytes": path.stat().st_size, "sha256": sha256, "problem": problem,
+            "rows": found.rows, "count": file.count, "bytes": path.stat().st_size, "sha256": digest(path),
+            "problem": problem,
         }  # fmt: skip
 
     def _publish(self, state: dict[str, Any]) -> Delivered:
@@ -197,6 +202,8 @@ class BulkExport:
         )  # fmt: skip
         about = {"request": export["question"], "delivered": asdict(delivered), "files": files}
         older = {file["file"] for file in files if file["kind"] == "deleted"}
+        for name in older:
+            stamp(self.landing.staged / name, export["modified"])
         self.landing.publish(export["delivery"], about, export["modified"], older)
         self._take(state)
         return delivered
@@ -232,6 +239,14 @@ def _rows(files: list[dict[str, Any]], kind: str) -> dict[str, int]:
         if file["kind"] == kind:
             counts[file["type"] if kind == "output" else "deleted"] += file["rows"]
     return dict(counts)
+
+
+def _zip(path: Path) -> None:
+    """Compress a file in place."""
+    zipped = path.with_suffix(".zipped")
+    with path.open("rb") as stream, gzip.open(zipped, "wb") as target:
+        shutil.copyfileobj(stream, target)
+    zipped.replace(path)
 
 
 def _look(path: Path, resource_type: str) -> Looked:

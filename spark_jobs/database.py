@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import shutil
-import struct
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -29,7 +28,7 @@ from cohortlake.core.errors import SourceError
 from spark_jobs.database_compare import Comparison, Found
 from spark_jobs.database_read import read
 from spark_jobs.database_session import Snapshot, snapshot
-from spark_jobs.landing import Delivered, Landing, time_of
+from spark_jobs.landing import Delivered, Landing, stamp, time_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -44,9 +43,9 @@ class Database:
     landing: Landing
     session: Callable[[], SparkSession]
     tell: Callable[[str], None] = lambda what: None
-    _rows: dict[str, int] = field(init=False, default_factory=dict)
-    _gone: dict[str, int] = field(init=False, default_factory=dict)
-    _problems: dict[str, str] = field(init=False, default_factory=dict)
+    _rows: dict[str, int] = field(init=False)
+    _gone: dict[str, int] = field(init=False)
+    _problems: dict[str, str] = field(init=False)
 
     @cached_property
     def _spark(self) -> SparkSession:
@@ -61,6 +60,7 @@ class Database:
             state = self.landing.read_state()
             self._after_a_kill(state)
             self._clear()
+            self._rows, self._gone, self._problems = {}, {}, {}
             with snapshot(self.source) as snap:
                 readings = self._readings(snap)
                 made = {reading.feed: self._table(snap, reading, state.get("last", {}), full) for reading in readings}
@@ -206,7 +206,7 @@ class Database:
             unread = {reading.feed: reading.unread for reading in readings if reading.unread}
             about = {"delivered": asdict(delivered), "tables": made, "columns_not_read": unread}
             for path in self.landing.staged.iterdir():
-                _stamp(path, state["next"]["modified"])
+                stamp(path, state["next"]["modified"])
             older = {f"{feed}.000001.csv.gz" for feed in self._gone}
             self.landing.publish(name, about, state["next"]["modified"], older)
         self._adopt(state)
@@ -240,13 +240,3 @@ class Database:
 
     def _known(self, number: int) -> Path:
         return self.landing.private / "known" / str(number)
-
-
-def _stamp(path: Path, moment: int) -> None:
-    """Write a gzip file's time (RFC 1952, MTIME), so that no two deliveries hold the same file.
-
-    Land does not land a file twice. A row that changed back to what it was makes the file that it made before.
-    """
-    with path.open("r+b") as stream:
-        stream.seek(4)
-        stream.write(struct.pack("<L", moment % 2**32))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import duckdb
 
+# Spark has its own; what does not fit is spilled.
+MEMORY = "1GB"
 CSV = "FORMAT csv, HEADER, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', COMPRESSION gzip"
 
 
@@ -37,7 +39,7 @@ class Comparison:
         `known` is the file that an earlier comparison kept. `forget` takes every row as changed.
         """
         self._columns, self._key, self._is_part = columns, key, present is not None
-        self._db = duckdb.connect(config={"temp_directory": str(rows.parent / "spill")})
+        self._db = duckdb.connect(config={"temp_directory": str(rows.parent / "spill"), "memory_limit": MEMORY})
         self._db.execute("SET preserve_insertion_order = false")
         hashed = f"sha256(CAST(to_json([{_names(columns)}]) AS VARCHAR))"
         self._view("rows", f"SELECT *, {_packed(key)} AS _key, {hashed} AS _hash FROM {_parquet(rows)}")  # noqa: S608

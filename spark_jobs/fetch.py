@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from cohortlake.core.catalog import Silo
 from cohortlake.core.catalog.origin import BulkFhir, Postgresql
-from spark_jobs.bulk_export import BulkExport
 from spark_jobs.landing import Delivered, Landing
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ Tell = Callable[[str], None]
 
 def fetch_bulk(source: BulkFhir, folder: Path, tell: Tell, *, full: bool = False) -> Delivered:
     """Fetch one delivery from a FHIR server. Raises SourceError, LakeBusyError, LakeWriteError."""
+    from spark_jobs.bulk_export import BulkExport
+
     return BulkExport(source, Landing(folder), tell=tell).fetch(full=full)
 
 

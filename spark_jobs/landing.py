@@ -18,6 +18,7 @@ import json
 import math
 import os
 import shutil
+import struct
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -155,6 +156,16 @@ def time_of(instant: str, last: int | None) -> int:
     """The time of a delivery's files, in seconds since 1970: the source's instant, and later than the last one's."""
     moment = math.floor(datetime.datetime.fromisoformat(instant).timestamp())
     return moment if last is None else max(moment, last + 2)
+
+
+def stamp(path: Path, moment: int) -> None:
+    """Write a gzip file's time (RFC 1952, MTIME; seconds since 1970), so that no two deliveries hold the same file.
+
+    Land does not land a file twice; what changes back, or is deleted again, would make the file that it made before.
+    """
+    with path.open("r+b") as stream:
+        stream.seek(4)
+        stream.write(struct.pack("<L", moment % 2**32))
 
 
 def digest(path: Path) -> str:

@@ -94,7 +94,11 @@ def test_everything_then_changes(site, server):
     assert second.since == first.until == "2026-01-01T00:00:01.000+01:00"
     kick_offs = [path for kind, path, _ in server.asked if kind == "kick_off"]
     assert kick_offs[1] == kick_offs[0] + "&_since=2026-01-01T00%3A00%3A01.000%2B01%3A00"
-    assert (site.folder / second.delivery / "deleted.000001.ndjson").read_bytes() == server.deleted[0] + b"\n"
+    gone = site.folder / second.delivery / "deleted.000001.ndjson.gz"
+    assert gzip.decompress(gone.read_bytes()) == server.deleted[0] + b"\n"
+    # Deleted again, it is another file: land knows files by their content, and lands none twice.
+    third = site.fetch(types=["Patient", "Condition"])
+    assert (site.folder / third.delivery / "deleted.000001.ndjson.gz").read_bytes() != gone.read_bytes()
 
 
 def test_another_question_is_asked_from_the_beginning(site):
