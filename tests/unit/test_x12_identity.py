@@ -32,6 +32,15 @@ def test_a_dependent_is_the_patient_and_the_subscriber_is_related():
     assert resources([second], "RelatedPerson") == []
 
 
+def test_a_subscriber_that_is_no_person_holds_the_policy():
+    employer = {"NM1*IL*1*ASH*ROWAN*Q***MI*W123456789": "NM1*IL*2*ACME WORKS", "PAT*19": "PAT*20"}
+    (first, _) = sets("837p.edi", **employer)
+    holder = next(r for r in resources([first], "Organization") if r["name"] == "ACME WORKS")
+    own = resources([first], "Coverage")[0]
+    assert own["policyHolder"]["reference"] == f"Organization/{holder['id']}"
+    assert ("subscriber" in own, resources([first], "RelatedPerson")) == (False, [])
+
+
 def test_a_replacement_names_what_it_replaces_and_a_void_is_cancelled():
     replaced, void = claim("837p.edi", "PCN-1002"), claim("837p.edi", "PCN-1003")
     assert [r["related"][0]["reference"]["value"] for r in (replaced, void)] == ["ICN555", "ICN556"]
