@@ -374,8 +374,12 @@ def test_an_adjusted_claim_says_by_what():
 
 
 def test_a_silo_says_what_uri_its_numbers_have():
-    options = Options(authorities=(("provider", "https://payer.example/provider"),))
-    made = of_cpcds(CLAIM, options=options)
+    names = ("provider", "member")
+    made = of_cpcds(
+        CLAIM, options=Options(authorities=tuple((name, f"https://payer.example/{name}") for name in names))
+    )
+    [patient] = [r for r in made.resources if r["resourceType"] == "Patient"]
+    assert patient["identifier"][0]["system"] == "https://payer.example/member"
     [clinician] = [r for r in made.resources if r["resourceType"] == "Practitioner"]
     assert clinician["identifier"][0]["system"] == "https://payer.example/provider"
 

@@ -52,13 +52,15 @@ def mapped(codes: CodeMap, read: Read, kind: str) -> Make:
 
 
 def code_of(name: str, codes: list[Codes], read: Read, argument: Read | None, kind: str) -> Make:
-    """A code with its system: a Coding, a CodeableConcept, or an Identifier."""
+    """A code with its system: a Coding, a CodeableConcept, an Identifier; a uri is the system alone."""
 
     def make(scope: Scope) -> Found:
         code = " ".join(read(scope).split())
         if not code:
             return NOTHING
         system, full = coded(code, argument(scope) if argument else "", name, codes, scope.run)
+        if kind == "uri":
+            return [system], True
         if kind == "Identifier":
             return [{"system": system, "value": full}], True
         coding = {"system": system, "code": full}
