@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
+import ipaddress
 import os
 import pwd
 import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 PASSWORD = "correct horse"
 # initdb does not run as root; any user who owns nothing does.
@@ -66,6 +74,19 @@ class PostgresServer:
                 cursor.copy_expert(f'COPY "{table}" FROM STDIN (FORMAT csv, HEADER)', stream)
             connection.close()
 
+    def speak_tls(self) -> Path:
+        """Turn TLS on, with a certificate of its own; gives the file that a client trusts."""
+        data = self.folder / "data"
+        for name, content in zip(("server.key", "server.crt"), self_signed(), strict=True):
+            (data / name).write_bytes(content)
+            (data / name).chmod(0o600)
+            if os.getuid() == 0:
+                shutil.chown(data / name, NOBODY)
+        self.run("ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()")
+        while self.run("SHOW ssl") != [("on",)]:
+            time.sleep(0.05)  # the server reads its settings when it comes to it
+        return data / "server.crt"
+
     def start(self) -> None:
         """Start it; it listens on loopback only."""
         options = f"-h 127.0.0.1 -p {self.port} -k {self.folder} -c fsync=off"
@@ -75,6 +96,27 @@ class PostgresServer:
         """Start or stop the server."""
         command = [str(program("pg_ctl")), "-D", str(self.folder / "data"), "-w", action, *options]
         _run(command)
+
+
+def self_signed() -> tuple[bytes, bytes]:
+    """A key and its certificate for loopback, PEM, good for a day."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return secret, certificate.public_bytes(Encoding.PEM)
 
 
 def _owner() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from cohortlake.core.errors import SourceError
 from cohortlake.run import RunFailedError
 from spark_jobs.landing import Landing
 from tests import flow
-from tests.postgres_server import PASSWORD, PostgresServer, program, serving
+from tests.postgres_server import PASSWORD, PostgresServer, program, self_signed, serving
 
 if program("initdb") is None:
     pytest.skip("no initdb: PostgreSQL's server is not installed", allow_module_level=True)
@@ -293,6 +293,20 @@ def test_a_server_that_does_not_let_us_in_is_told(site, notes, change, said, hin
         site.fetch(notes, **change)
     assert hint in caught.value.hint
     assert PASSWORD not in str(caught.value) + caught.value.hint
+
+
+def test_over_tls_the_certificate_is_looked_at(site, server, notes, tmp_path):
+    """By both drivers: the one that asks and the one that reads."""
+    certificate = server.speak_tls()
+    try:
+        assert site.fetch(notes, tls="verify-full", ca_file=str(certificate)).rows == {"notes": 5}
+        other = tmp_path / "other.pem"
+        other.write_bytes(self_signed()[1])
+        with pytest.raises(SourceError, match="its certificate is not trusted") as caught:
+            site.fetch(notes, tls="verify-full", ca_file=str(other))
+        assert "source.ca_file" in caught.value.hint
+    finally:
+        server.run("ALTER SYSTEM RESET ssl", "SELECT pg_reload_conf()")
 
 
 def test_a_table_that_may_not_be_read_is_told(site, server, notes, monkeypatch):
