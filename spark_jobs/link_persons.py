@@ -72,13 +72,14 @@ def model_links(pairs: pa.Table, model: PersonModel) -> list[Link[int]]:
 
 
 def conflicts(pairs: pa.Table, model: PersonModel, prior: float) -> list[Pair]:
-    """The pairs that keep clusters apart: held ones, and those whose evidence speaks against them."""
+    """The pairs that keep clusters apart: those that a hold does, and those whose evidence speaks against them."""
     lowest = model.thresholds.conflict + weight_of(prior)
+    apart = {hold.name for hold in model.holds if hold.keeps_apart}
     columns = (pairs[name].to_pylist() for name in ("left", "right", "weight", "rule", "hold"))
     return [
         (left, right)
         for left, right, weight, rule, hold in zip(*columns, strict=True)
-        if not rule and (hold or weight < lowest)
+        if not rule and (hold in apart or weight < lowest)
     ]
 
 

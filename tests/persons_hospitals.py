@@ -22,6 +22,7 @@ from cohortlake.core.persons.demographics import SCHEMA, Row, from_patient, row
 from cohortlake.core.persons.evaluate import Measure, Truth, measure
 from cohortlake.core.persons.ids import Key
 from cohortlake.core.persons.match_truth import matched
+from tests.persons_population import Person
 
 DATA = Path(os.environ.get("COHORTLAKE_DATA", Path(__file__).parents[2] / "shared/data"))
 TRUTH, PUBLIC = DATA / "mpi_truth.csv", DATA / "linkage_splink"
@@ -44,6 +45,27 @@ def hospital_b(model: PersonModel) -> Iterator[Row]:
                 identifiers=[(PASSPORT, line["PASSPORT"])], lines=[line["ADDRESS"]], city=line["CITY"],
                 postcode=line["ZIP"],
             )  # fmt: skip
+
+
+@cache
+def people() -> list[Person]:
+    """Hospital A's patients as people, to be seen again elsewhere."""
+    found = []
+    with gzip.open(DATA / "site_a_fhir_r4/Patient.ndjson.gz", "rt", encoding="utf-8") as stream:
+        for patient in map(json.loads, stream):
+            name, *earlier = patient["name"]
+            home = patient["address"][0]
+            numbers = {one.get("system", ""): one["value"] for one in patient["identifier"]}
+            found.append(
+                Person(
+                    person=patient["id"], site="a", variant="source", first=name["given"][0],
+                    middle=" ".join(name["given"][1:]), last=name["family"], born=patient["birthDate"],
+                    sex=patient["gender"], ssn=numbers.get("http://hl7.org/fhir/sid/us-ssn", ""),
+                    street=home["line"][0], city=home.get("city", ""), postcode=home.get("postalCode", ""),
+                    maiden=earlier[0]["family"] if earlier else "",
+                )
+            )  # fmt: skip
+    return found
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from cohortlake.core.persons.columns import read_records
 from cohortlake.core.persons.declared import PersonModel, load_model
-from cohortlake.core.persons.evaluate import Truth, broken
+from cohortlake.core.persons.evaluate import Measure, Truth, broken
 from spark_jobs.link_persons import find_persons, regrouped
 from tests import persons_hospitals as the
 from tests.persons_population import Population, demographics
@@ -87,7 +89,31 @@ def test_neither_the_order_of_records_nor_the_run_matters() -> None:
     assert found(order) == first
 
 
-def test_a_public_set_that_the_model_was_not_made_for() -> None:
+@pytest.mark.parametrize("keep_digits", [False, True])
+def test_other_hospitals_that_see_other_people(keep_digits: bool) -> None:
+    """Sets of hospitals of other seeds: sixty of A's patients are seen at two more, among the patients of B and C."""
+    chosen, counts = model(keep_digits=keep_digits), Counter[tuple[str, str]]()
+    for seed in range(8):
+        population, records = Population(seed), list(the.people())
+        for one in population.rng.sample(the.people(), 60):
+            for site, lacks in (("b", {}), ("c", {"ssn": "", "middle": ""})):
+                if population.rng.random() < 0.6:
+                    again = population.seen_again(one, site, population.rng.choice(("exact", "minor", "major")))
+                    records.append(replace(again, **lacks))
+        made = (demographics(one, str(number), chosen) for number, one in enumerate(records))
+        rows = the.table([*made, *the.hospital_b(chosen), *the.hospital_c(chosen)])
+        of = the.keys(rows)
+        told = {key: Truth(one.person, one.variant) for key, one in zip(of, records, strict=False)}
+        found = find_persons(without(rows, *NUMBERS[1:]), chosen)
+        for name, one in the.measures(found.clusters, of, told).items():
+            counts += Counter({(name, "true"): one.true, (name, "found"): one.found, (name, "right"): one.right})
+    names = {name for name, _ in counts}
+    measured = {name: Measure(name, *(counts[name, kind] for kind in ("true", "found", "right"))) for name in names}
+    assert measured["all pairs"].true > 500
+    assert broken(measured.values()) == []
+
+
+def test_a_public_set() -> None:
     """Splink's fake_1000: names, birth dates, towns and addresses of mail, half of them missing or mistyped."""
     path = the.PUBLIC / "fake_1000.csv"
     if not path.exists():

@@ -131,7 +131,7 @@ def test_a_family_is_not_one_person_and_waits_for_a_human(tmp_path: Path, catalo
     assert pairs is not None
     held = {(row["left_id"], row["right_id"]): (row["hold"], row["outcome"]) for row in pairs.to_pylist()}
     assert held["1", "2"] == ("twins", "review")
-    assert held["1", "3"] == ("namesakes", "review")
+    assert held["1", "3"] == ("generations", "review")
 
 
 def test_a_number_alone_is_not_enough(tmp_path: Path, catalog: Catalog) -> None:

@@ -80,11 +80,17 @@ class Comparison(Declaration):
 
 
 class Rule(Declaration):
-    """A rule over levels. As a deterministic rule it links; as a hold it keeps a pair from being linked unseen."""
+    """A rule over levels: it links the pairs that stand at them."""
 
     name: str
     about: str
     levels: Levels
+
+
+class Hold(Rule):
+    """A rule that keeps a pair from being linked unseen; if it `keeps_apart`, through other records too."""
+
+    keeps_apart: bool = True
 
 
 class Prior(Declaration):
@@ -138,7 +144,7 @@ class PersonModel(Declaration):
     blocking: Annotated[list[Blocking], Field(min_length=1)]
     comparisons: Annotated[list[Comparison], Field(min_length=1)]
     rules: list[Rule] = []
-    holds: list[Rule] = []
+    holds: list[Hold] = []
     thresholds: Thresholds
     largest_checked: Annotated[int, Field(ge=3)] = 500
     nicknames: dict[str, list[str]] = {}
