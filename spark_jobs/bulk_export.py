@@ -116,8 +116,9 @@ class BulkExport:
         export = state["export"]
         if "manifest" not in export:
             manifest, expires = server.wait_for_manifest(export["status_url"])
-            export |= {"manifest": manifest.as_json(), "expires": expires, "files": {}}
+            export |= {"manifest": manifest.as_json(), "files": {}}
             self.landing.write_state(state)
+            self.tell(f"{len(manifest.files)} files" + (f", there until {expires}" if expires else ""))
         manifest = Manifest.from_json(export["manifest"])
         # The time to give up is that of making the export; fetching it has its own.
         server.deadline = time.time() + self.source.give_up_hours * 3600

@@ -66,6 +66,7 @@ class BulkServer:
         self.polls = 1
         self.is_zipped = False
         self.is_forever = False
+        self.expires = ""
         self.public_key: Any = None
         self.token_seconds = 300.0
         self.extra: dict[str, Any] = {}
@@ -149,7 +150,8 @@ class BulkServer:
                 for kind, lines in by_type.items()
                 if lines
             ]
-        return Answer(body=json.dumps(manifest).encode(), headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"} | ({"Expires": self.expires} if self.expires else {})
+        return Answer(body=json.dumps(manifest).encode(), headers=headers)
 
     def _file(self, path: str, body: bytes) -> Answer:
         _, _, name, part, kind = path.split("/")

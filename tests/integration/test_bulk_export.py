@@ -101,6 +101,14 @@ def test_everything_then_changes(site, server):
     assert (site.folder / third.delivery / "deleted.000001.ndjson.gz").read_bytes() != gone.read_bytes()
 
 
+def test_what_goes_on_is_told(site, server):
+    server.expires = "Fri, 01 Jan 2027 00:00:00 GMT"
+    site.fetch()
+    assert "the export is being made: half done" in site.told
+    assert "2 files, there until Fri, 01 Jan 2027 00:00:00 GMT" in site.told
+    assert site.told[-1] == "2 of 2 files"
+
+
 def test_another_question_is_asked_from_the_beginning(site):
     site.fetch(types=["Patient"])
     assert site.fetch(types=["Patient", "Condition"]).since is None

@@ -24,8 +24,9 @@ EXAMPLE = PROJECT_CATALOG / "silos" / SILO / "example/input"
 @pytest.fixture
 def server():
     with serving() as bulk:
-        for path in sorted(EXAMPLE.glob("*.ndjson")):
-            bulk.resources[path.stem] = [line for line in path.read_bytes().splitlines() if line.strip()]
+        for kind in ("Patient", "Encounter", "Observation", "Organization"):
+            lines = (EXAMPLE / f"{kind}.ndjson").read_bytes().splitlines()
+            bulk.resources[kind] = [line for line in lines if line.strip()]
         yield bulk
 
 

@@ -69,7 +69,10 @@ class Patience:
     tries: int = 8
 
     def wait(self, attempt: int, asked: float | None, random: float) -> float:
-        """Seconds until the try after `attempt` (from 0). `random` in [0, 1) spreads clients by up to a quarter."""
+        """Seconds until the try after `attempt` (from 0): what the server asks, within reason, or ever longer.
+
+        `random` in [0, 1) spreads clients by up to a quarter.
+        """
         if asked is not None:
-            return min(max(asked, 0.05 * self.first), self.longest_asked)
+            return min(max(asked, self.first / 2), self.longest_asked)
         return min(self.first * 2.0 ** min(attempt, 32), self.longest) * (1 - 0.25 * random)
