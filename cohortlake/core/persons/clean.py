@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+DROPPED, OTHER, DIGITS = re.compile(r"['’`.]"), re.compile(r"[^\w-]|_"), re.compile(r"\d")
 # Letters that Unicode does not take apart.
 LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
 FULL_DATE, PART_OF_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)"), re.compile(r"\d{4}(-\d\d)?")
@@ -23,15 +24,17 @@ PHONE_DIGITS = range(7, 16)
 
 def plain(text: str | None) -> str:
     """Lower case without accents, apostrophes or stops; other punctuation parts words."""
-    spread = unicodedata.normalize("NFKD", (text or "").casefold()).translate(LETTERS)
-    bare = "".join(character for character in spread if not unicodedata.combining(character)).casefold()
-    return " ".join(re.sub(r"[^\w-]|_", " ", re.sub(r"['’`.]", "", bare)).split())
+    bare = (text or "").casefold()
+    if not bare.isascii():
+        spread = unicodedata.normalize("NFKD", bare).translate(LETTERS)
+        bare = "".join(character for character in spread if not unicodedata.combining(character)).casefold()
+    return " ".join(OTHER.sub(" ", DROPPED.sub("", bare)).split())
 
 
 def name(text: str | None, keep_digits: bool = False) -> str:
     """A name's letters; words stay apart. Real names hold no digits, so they are dropped unless told to stay."""
     found = plain(text).replace("-", " ")
-    return " ".join((found if keep_digits else re.sub(r"\d", "", found)).split())
+    return " ".join((found if keep_digits else DIGITS.sub("", found)).split())
 
 
 def surname_parts(text: str | None, keep_digits: bool = False) -> list[str]:
