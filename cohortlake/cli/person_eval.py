@@ -56,7 +56,8 @@ def evaluate(
     """Measure pairwise precision, recall and F1: over all pairs, by variant, and at other thresholds.
 
     The truth names each record's site, id and person (`site,local_patient_id,person_key`, maybe `demographic_variant`);
-    or labels pairs (`unique_id_l,unique_id_r,clerical_match_score`). The ids may be Patients' ids or their record
+    or labels pairs (`unique_id_l,unique_id_r,clerical_match_score`; without a score they are all the matches that
+    there are). The ids may be Patients' ids or their record
     numbers. With `--records` no lake is needed: columns may have the names that such sets use (first_name or given, dob
     or birth_date, …), and where the records have a `cluster` of their own, `--truth` may name the same file.
 
@@ -88,8 +89,9 @@ def _named(sites: Sequence[str]) -> list[tuple[str, str]]:
 def _of_files(truth: Path, records: Path, model: PersonModel) -> None:
     import pyarrow as pa
 
-    from cohortlake.core.persons.columns import is_labels, read_labels, read_records, read_truth
+    from cohortlake.core.persons.columns import read_records, read_truth
     from cohortlake.core.persons.demographics import SCHEMA
+    from cohortlake.core.persons.labels import is_labels, read_labels, truth_of_matches
     from spark_jobs.link_persons import find_persons
 
     read = read_records(records, model)
@@ -101,8 +103,9 @@ def _of_files(truth: Path, records: Path, model: PersonModel) -> None:
     if read.left_out:
         out.print(f"not used: {', '.join(read.left_out)}", style="dim")
     if is_labels(truth):
-        labels = matched_labels(read_labels(truth), keys)
-        judge = Judge({}, labels)
+        said, is_judged = read_labels(truth)
+        labels = matched_labels(said, keys)
+        judge = Judge({}, labels) if is_judged or not labels else Judge(truth_of_matches(labels, keys), {})
     elif truth.exists() and truth.samefile(records):
         judge = Judge(read.truth, {})
     else:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from cohortlake.core.errors import SourceError, UsageError
-from cohortlake.core.persons.columns import is_labels, iso_date, read_labels, read_records, read_truth
+from cohortlake.core.persons.columns import iso_date, read_records, read_truth
 from cohortlake.core.persons.declared import load_model
 from cohortlake.core.persons.evaluate import Truth, broken, measure, measure_labels
+from cohortlake.core.persons.labels import is_labels, read_labels, truth_of_matches
 from cohortlake.core.persons.match_truth import matched, matched_labels
 
 A1, A2, B1, B2, C1 = (("a", "1"), ("a", "2"), ("b", "1"), ("b", "2"), ("c", "1"))
@@ -85,9 +86,31 @@ def test_labelled_pairs(tmp_path: Path) -> None:
     header = "unique_id_l,source_dataset_l,unique_id_r,source_dataset_r,clerical_match_score"
     path = write(tmp_path, "labels.csv", f"{header}\n2,f,1,f,1.0\n3,f,1,f,0.0\n")
     assert is_labels(path)
-    labels = read_labels(path)
+    labels, is_judged = read_labels(path)
+    assert is_judged
     assert labels == {(("f", "1"), ("f", "2")): True, (("f", "1"), ("f", "3")): False}
     assert matched_labels(labels, [("x", "1"), ("x", "2")]) == {(("x", "1"), ("x", "2")): True}
+
+
+def test_pairs_without_a_score_are_all_the_matches(tmp_path: Path) -> None:
+    path = write(tmp_path, "matches.csv", "rec_id_1,rec_id_2\n1,2\n2,3\n")
+    assert is_labels(path)
+    labels, is_judged = read_labels(path)
+    assert not is_judged
+    told = truth_of_matches(matched_labels(labels, [("x", n) for n in "1234"]), [("x", n) for n in "1234"])
+    assert len({told["x", n].person for n in "123"}) == 1
+    assert len(set(told.values())) == 2
+
+
+@pytest.mark.parametrize(("label", "is_match"), [("TRUE", True), ("no", False), ("0.7", True), ("", False)])
+def test_labels_in_words(tmp_path: Path, label: str, is_match: bool) -> None:
+    path = write(tmp_path, "labels.csv", f"left_id,right_id,label\n1,2,{label}\n")
+    assert list(read_labels(path)[0].values()) == [is_match]
+
+
+def test_a_label_that_is_none_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r":2: 'perhaps' is no label"):
+        read_labels(write(tmp_path, "labels.csv", "id_l,id_r,label\n1,2,perhaps\n"))
 
 
 def test_a_truth_names_records_by_id_or_by_the_hospitals_number(tmp_path: Path) -> None:

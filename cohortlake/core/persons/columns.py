@@ -74,12 +74,12 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 def columns(header: Sequence[str], path: Path, needed: Iterable[str]) -> dict[str, str]:
     """Our names of the columns that the header has. Raises UsageError where a needed one is not there."""
-    known = {_bare(name): name for name in header}
+    known = {bare_name(name): name for name in header}
     found = {
-        ours: known[_bare(theirs)]
+        ours: known[bare_name(theirs)]
         for ours, names in SYNONYMS.items()
         for theirs in reversed(names)
-        if _bare(theirs) in known
+        if bare_name(theirs) in known
     }
     for ours in needed:
         if ours not in found:
@@ -136,42 +136,6 @@ def _date(year: str, month: str, day: str) -> str:
     return "-".join(parts) if all((year, month, day)) else parts[0]
 
 
-def read_labels(path: Path) -> dict[tuple[tuple[str, str], tuple[str, str]], bool]:
-    """Labelled pairs, as ((dataset, id), (dataset, id)) to whether they are one person's; "" for no dataset.
-
-    Columns: `<id>_l` and `<id>_r`, maybe `source_dataset_l` and `_r`, and a score or label: 0.5 and above is a match.
-    """
-    header, lines = read_table(path)
-    by_bare = {_bare(name): name for name in header}
-
-    def one(ours: str, side: str) -> str | None:
-        return next(
-            (by_bare[_bare(f"{name}_{side}")] for name in SYNONYMS[ours] if _bare(f"{name}_{side}") in by_bare), None
-        )
-
-    score = next((by_bare[_bare(name)] for name in LABELS if _bare(name) in by_bare), None)
-    left, right = one("id", "l"), one("id", "r")
-    if not left or not right or not score:
-        raise UsageError(
-            f"{path} is no file of labelled pairs", f"It needs unique_id_l, unique_id_r, and one of {LABELS}."
-        )
-    sides = [(one("silo", "l"), left), (one("silo", "r"), right)]
-    made = {}
-    for line in lines:
-        keys = sorted((line[silo] if silo else "", line[column]) for silo, column in sides)
-        made[keys[0], keys[1]] = float(line[score] or 0) >= 0.5
-    return made
-
-
-LABELS = ("clerical_match_score", "match_score", "label", "is_match", "match", "score")
-
-
-def is_labels(path: Path) -> bool:
-    """Whether a file holds labelled pairs, rather than records with whom they are of."""
-    bare = {_bare(name) for name in read_table(path)[0]}
-    return any(_bare(f"{name}_l") in bare for name in SYNONYMS["id"])
-
-
 def read_truth(path: Path) -> dict[Key, Truth]:
     """A file that says of each record (site, id) who it is of; "" for no site. Raises SourceError, UsageError."""
     header, lines = read_table(path)
@@ -184,5 +148,6 @@ def read_truth(path: Path) -> dict[Key, Truth]:
     }
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """A column's name, however it is written."""
     return name.strip().casefold().replace("_", "").replace("-", "").replace(" ", "")
