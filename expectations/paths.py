@@ -42,13 +42,14 @@ def present_sql(tree: Node, path: str) -> str:
 
 
 def held_sql(tree: Node, path: str) -> str:
-    """Whether the column `_rest` holds an element of the root, which its own column then does not.
+    """Whether the column `_rest` holds extensions of an element of the root, which its own column then does not.
 
     So it is where all that was said of it is why it is missing (https://hl7.org/fhir/R4/extension-data-absent-reason.html).
     """
     names = choice_elements(tree, path) if path.endswith("[x]") else [path]
-    places = (f"'$.{mark}{name}'" for name in names for mark in ("", "_"))
-    return "coalesce(" + " OR ".join(f"json_exists(_rest, {place})" for place in places) + ", false)"
+    elements = (f"{mark}{name}{step}" for name in names for mark in ("", "_") for step in ("", "[0]"))
+    held = (f"json_exists(_rest, '$.{element}.extension[0].url')" for element in elements)
+    return f"coalesce({' OR '.join(held)}, false)"
 
 
 def _has_some(node: Node, sql: str, depth: int = 0) -> str:

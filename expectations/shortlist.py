@@ -16,6 +16,7 @@ from expectations.audit import breaks_sql
 # So many of a part's first rows are listed anyway, that each check is computed on values as they come.
 FIRST = 100
 TEXT, BOOLEAN = "VARCHAR", "BOOLEAN"
+FLOATS = ("FLOAT", "DOUBLE")
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
 # Beyond plain ASCII the two regular expression engines may differ where a pattern takes what it does not name: by a dot
 # outside brackets, or by a class such as \S.
@@ -36,7 +37,8 @@ def shortlist_sql(
 def may_fail(value: str, rule: Rule, kind: str) -> str:
     """Whether a value may break a rule. Every value of a type that the rule was not made for may."""
     if isinstance(rule, Present):
-        return f"{value} IS NULL"
+        # To pandas, what is not a number is missing.
+        return f"({value} IS NULL OR isnan({value}))" if kind in FLOATS else f"{value} IS NULL"
     if isinstance(rule, OneOf) and kind == TEXT:
         return breaks_sql(value, rule)
     if isinstance(rule, Matches | WellFormed) and kind == TEXT:

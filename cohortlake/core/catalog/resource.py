@@ -89,12 +89,22 @@ def _add(parent: Node, path: tuple[str, ...]) -> None:
 def resource_tree(resource_type: str, paths: Iterable[str]) -> Node:
     """The typed tree of a resource: `id`, `meta` and the declared paths, children in R4's own order.
 
-    Raises ValueError for a path that R4 does not define.
+    Raises ValueError for a path that R4 does not define, or that names an element whose own elements must be named.
     """
     root = Node(resource_type, resource_type, False)
     for path in ("id", "meta", *paths):
         _add(root, tuple(path.split(".")))
+    _filled(root)
     return _ordered(root)
+
+
+def _filled(node: Node, at: tuple[str, ...] = ()) -> None:
+    for child in node.children.values():
+        path = (*at, child.name)
+        if not child.children and child.type not in primitive_types():
+            own = ", ".join(name for name in elements(child.type) if name not in ("id", *UNTYPED))
+            raise ValueError(f"{'.'.join(path)} has elements of its own: name those that are wanted of {own}")
+        _filled(child, path)
 
 
 # What a whole tree leaves out, for width: what may hang on any element, and what is a resource or a page of its own.

@@ -210,7 +210,8 @@ class Compiler:
         element = known[name]
         flavor = self._flavor(template, at) if element.minimum else None
         make = self.element(template, element.type, at)
-        return _filler(name, make, element.is_list, _has_expressions(template), flavor)
+        beside = f"_{name}" if element.type in primitive_types() else name
+        return _filler(name, make, element.is_list, _has_expressions(template), flavor, beside)
 
     def _flavor(self, template: Any, at: Location) -> Callable[[Scope], str | None] | None:
         """Why a required element is absent: the nullFlavor where its value would be."""
@@ -261,8 +262,15 @@ def _chosen(
 
 
 def _filler(
-    name: str, make: Make, is_list: bool, is_expression: bool, flavor: Callable[[Scope], str | None] | None
+    name: str,
+    make: Make,
+    is_list: bool,
+    is_expression: bool,
+    flavor: Callable[[Scope], str | None] | None,
+    beside: str = "",
 ) -> Callable[[Scope, dict[str, Any]], bool]:
+    """Fills in an element; why it is absent stands `beside` it, which of a primitive is the name with an underscore."""
+
     def fill(scope: Scope, made: dict[str, Any]) -> bool:
         values = make(scope)
         if values:
@@ -271,7 +279,7 @@ def _filler(
         reason = flavor(scope) if flavor else None
         if reason:
             absent = {"extension": [{"url": ABSENT, "valueCode": reason}]}
-            made[name] = [absent] if is_list else absent
+            made[beside] = [absent] if is_list else absent
         return False
 
     return fill
