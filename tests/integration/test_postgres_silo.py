@@ -383,8 +383,12 @@ def test_what_changes_back_is_another_file(site, server, notes):
 
 @pytest.fixture
 def catalog(server, tmp_path) -> Path:
-    """The project's catalog, hospital B in the server's database."""
+    """Hospital B in the server's database, and two curated tables."""
     folder = Path(shutil.copytree(PROJECT_CATALOG, tmp_path / "catalog"))
+    shutil.rmtree(folder / "cohorts")
+    for table in (folder / "tables").iterdir():
+        if table.name not in ("patients", "encounters"):
+            shutil.rmtree(table)
     path = folder / "silos/site_b_csv/silo.yaml"
     source = f"""
   deleted_encounters: {{ columns: [Id], deletes: encounters }}
@@ -402,18 +406,23 @@ source:
     return folder
 
 
-def test_changes_reach_silver_and_a_server_that_is_down_leaves_it(site, server, catalog, tmp_path):
+def test_changes_reach_gold_and_a_server_that_is_down_leaves_the_lake(site, server, catalog, tmp_path):
     lake, data = tmp_path / "lake", tmp_path / "data"
     for table in ("patients", "encounters", "organizations", "providers", "payers"):
         server.load(HOSPITAL_B / f"{table}.csv.gz", table, {})
 
-    def ingest() -> dict:
-        return flow.run(lake, data, only=lambda step: step.scope == "site_b_csv", catalog=catalog)
+    def run() -> dict:
+        return flow.run(lake, data, only=lambda step: step.scope in ("site_b_csv", "gold"), catalog=catalog)
 
     def encounters() -> dict[str, str]:
         return dict(flow.query(lake, "phi/silver/Encounter", "SELECT id, status FROM t"))
 
-    first = ingest()
+    def gold() -> Counter[str]:
+        return Counter(
+            dict(flow.query(lake, "research/gold/encounters", "SELECT status, count(*) FROM t GROUP BY ALL"))
+        )
+
+    first = run()
     assert first["land.site_b_csv"]["facts"]["fetched"]["rows"]["encounters"] == len(encounters()) == 3534
 
     gone, changed = (row[0] for row in server.run('SELECT "Id" FROM encounters ORDER BY "Id" LIMIT 2'))
@@ -424,17 +433,20 @@ def test_changes_reach_silver_and_a_server_that_is_down_leaves_it(site, server, 
         "UPDATE one SET \"Id\" = 'new'",
         "INSERT INTO encounters SELECT * FROM one",
     )
-    before = encounters()
-    assert flow.is_balanced(ingest())
+    before, counted = encounters(), gold()
+    assert flow.is_balanced(run())
     after = encounters()
     assert (before.keys() - after.keys(), after.keys() - before.keys()) == ({gone}, {"new"})
     assert (before[changed], after[changed], after["new"]) == ("finished", "in-progress", "in-progress")
 
-    content = flow.content(lake)
+    assert gold() - counted == {"in-progress": 2}
+    assert counted - gold() == {"finished": 2}
+
+    content = flow.content(lake) | flow.content(lake, "research/gold")
     server.control("stop", "-m", "immediate")
     try:
         with pytest.raises(RunFailedError, match="nothing answers there"):
-            ingest()
+            run()
     finally:
         server.start()
-    assert flow.content(lake) == content
+    assert flow.content(lake) | flow.content(lake, "research/gold") == content
