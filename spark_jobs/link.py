@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -37,6 +39,8 @@ from spark_jobs.link_tables import (
 from spark_jobs.pseudonyms import HEX_DIGITS, vault_secret
 
 STEPS = 4
+# A million records fit; what needs more goes to disk, in the phi zone.
+MEMORY = os.environ.get("COHORTLAKE_LINK_MEMORY", "4GB")
 
 
 def run(ctx: Context) -> StepResult:
@@ -52,7 +56,11 @@ def run(ctx: Context) -> StepResult:
     keys, decisions = record_keys(rows), in_force(read_decisions(ctx.lake))
     ctx.progress(1, STEPS, "pairs")
     same, different = numbered(keys, decisions)
-    found = find_persons(rows, model, same=same, different=different, told=told_links(rows, doors(ctx.lake)))
+    said = told_links(rows, doors(ctx.lake))
+    spill = ctx.lake.staging("phi", ctx.scope)
+    spill.mkdir(parents=True, exist_ok=True)
+    found = find_persons(rows, model, same=same, different=different, told=said, memory=MEMORY, spill=spill)
+    shutil.rmtree(spill, ignore_errors=True)
     ctx.progress(2, STEPS, "evidence")
     pairs = judged(found, keys, model, {*same, *different})
     write_pairs(ctx.lake, pairs, {"prior": repr(found.prior), "model_version": str(model.version)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -37,14 +38,16 @@ def find_persons(
     different: Sequence[Pair] = (),
     told: Sequence[Pair] = (),
     memory: str = "",
+    spill: Path | None = None,
 ) -> Found:
     """Find which rows (demographics.SCHEMA) are one person's; a record's number is its row's.
 
-    `same` and `different` are decisions of humans, `told` what sources say (HL7 v2 A40, `Patient.link`).
+    `same` and `different` are decisions of humans, `told` what sources say (HL7 v2 A40, `Patient.link`). DuckDB is held
+    to `memory`; what needs more goes to a folder within `spill`, which is removed.
     """
     if rows.num_rows < 2:
         return Found([], PAIRS.empty_table(), 0.0, 0, 0)
-    with connection(memory) as con:
+    with connection(memory, spill) as con:
         scorer = Scorer(con, rows, model)
         compared, pairs = scorer.blocked()
         stated = [Link(*pair, Kind.DECISION) for pair in same] + [Link(*pair, Kind.SOURCE) for pair in told]

@@ -25,12 +25,14 @@ Levels = dict[str, list[str]]
 class Cleaning(Declaration):
     """How demographics are made comparable. `unknown` lists, by column, what means that nothing is known.
 
-    `shared_by_at_most`: a number or address that more records than that hold is a placeholder that nobody declared.
+    `shared_by_at_most`: a number or address that more records than that hold is a placeholder that nobody declared;
+    so is a birth date of a larger share of the records than `birth_date_share_at_most`.
     """
 
     keep_digits_in_names: bool = False
     unknown: dict[str, list[str]] = {}
     shared_by_at_most: Annotated[int, Field(ge=2)] = 20
+    birth_date_share_at_most: Probability = 0.005
     address_words: dict[str, str] = {}
     identifier_types: dict[str, str] = {}
     identifier_systems: dict[str, str] = {}
