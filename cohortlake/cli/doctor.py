@@ -33,7 +33,7 @@ def _jars() -> str:
         path = PROJECT / ".jars" / name
         if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             raise CohortlakeError(f"{name} is missing or not the pinned one", "Run `rm .venv/.ready; make setup`.")
-    return f"{len(wanted)} Delta jars, each the pinned one"
+    return f"{len(wanted)} jars, each the pinned one"
 
 
 def _catalog(folder: Path | None) -> str:
