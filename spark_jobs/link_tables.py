@@ -10,12 +10,13 @@ LAKE/phi/persons/decisions   what humans decided, for good
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cohortlake.core.lake import Lake
 from cohortlake.core.persons.decisions import Decision, check
@@ -23,6 +24,8 @@ from cohortlake.core.persons.ids import Key, Membership
 from spark_jobs import delta
 from spark_jobs.link_model import EVIDENCE
 
+# Between a silo and an id where both are one text; neither holds it.
+SEPARATOR = "\x1f"
 TIME = pa.timestamp("us", tz="UTC")
 MEMBERS = pa.schema(
     {
@@ -101,9 +104,44 @@ def _replace(lake: Lake, name: str, rows: pa.Table, facts: dict[str, str]) -> No
     delta.replace(place, rows.schema, parts, description=ABOUT[name], privacy={}, facts=facts)
 
 
-def read_pairs(lake: Lake) -> pa.Table | None:
-    """The scored pairs of the last run (PAIRS), or None where persons were never linked."""
-    return delta.rows(table(lake, "pairs"), PAIRS.names)
+def read_pairs(lake: Lake, *, outcome: str | None = None, of: Collection[Key] | None = None) -> list[dict[str, Any]]:
+    """The scored pairs of the last run (rows of PAIRS), of an outcome, with one `of` these records."""
+    found = delta.rows(table(lake, "pairs"), PAIRS.names)
+    if found is None:
+        return []
+    if outcome is not None:
+        found = found.filter(pc.field("outcome") == outcome)
+    if of is not None:
+        found = found.filter(_names(found, of))
+    rows: list[dict[str, Any]] = found.to_pylist()
+    return rows
+
+
+def _names(rows: pa.Table, records: Collection[Key]) -> pa.Array:
+    """Which rows name one of the records, by whatever columns they have."""
+    wanted = pa.array([SEPARATOR.join(record) for record in records], pa.string())
+    sides = [("left_silo", "left_id"), ("right_silo", "right_id"), ("silo", "patient_id")]
+    held = [
+        pc.is_in(pc.binary_join_element_wise(rows[silo], rows[id_], SEPARATOR), value_set=wanted)
+        for silo, id_ in sides
+        if silo in rows.column_names
+    ]
+    return held[0] if len(held) == 1 else pc.or_(*held)
+
+
+def forget(lake: Lake, records: Collection[Key]) -> dict[str, int]:
+    """Take records out of every table of persons, history too; gives the rows taken, by table.
+
+    Earlier versions of the tables hold them until they are vacuumed.
+    """
+    taken = {}
+    for name, schema in (("members", MEMBERS), ("pairs", PAIRS), ("decisions", DECISIONS)):
+        found = delta.rows(table(lake, name), schema.names)
+        if found is None or not (count := pc.sum(_names(found, records)).as_py()):
+            continue
+        _replace(lake, name, found.filter(pc.invert(_names(found, records))).cast(schema).combine_chunks(), {})
+        taken[name] = int(count)
+    return taken
 
 
 def read_decisions(lake: Lake) -> list[Decision]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -76,7 +76,7 @@ def explain(
     `cohortlake person explain 3fa2c1d9e0b14c77a8d0 --show`
     """
     from spark_jobs.link_records import demographics
-    from spark_jobs.link_tables import live
+    from spark_jobs.link_tables import live, read_pairs
 
     place, model = Lake(lake.absolute()), _model(catalog)
     history = _members(place)
@@ -89,8 +89,7 @@ def explain(
     for gone, into in merged_into(history).items():
         if into == person_id:
             out.print(f"person {gone} became part of it", style="dim")
-    pairs = _pairs(place)
-    mine = [pair for pair in pairs if {left_of(pair), right_of(pair)} & set(records) and pair["outcome"] != "apart"]
+    mine = [pair for pair in read_pairs(place, of=records) if pair["outcome"] != "apart"]
     beside = {key for pair in mine for key in (left_of(pair), right_of(pair))} - set(records)
     rows = demographics(place, model, [*records, *sorted(beside)]).to_pylist()
     rows.sort(key=lambda row: ((row["silo"], row["patient_id"]) in beside, row["silo"], row["patient_id"]))
@@ -129,14 +128,6 @@ def _person(target: str, history: list[Membership], now: Mapping[Key, str]) -> s
     return found
 
 
-def _pairs(lake: Lake) -> list[dict[str, Any]]:
-    from spark_jobs.link_tables import read_pairs
-
-    found = read_pairs(lake)
-    rows: list[dict[str, Any]] = [] if found is None else found.to_pylist()
-    return rows
-
-
 @commands.command()
 def review(
     rows: Annotated[int, typer.Option(help="Show at most so many.")] = 20,
@@ -153,13 +144,13 @@ def review(
     """
     from rich.table import Table
 
-    from spark_jobs.link_tables import read_decisions
+    from spark_jobs.link_tables import read_decisions, read_pairs
 
     place, model = Lake(lake.absolute()), _model(catalog)
     _members(place)
     decided = {decision.pair for decision in read_decisions(place)}
-    waiting = [pair for pair in _pairs(place) if pair["outcome"] == "review"]
-    waiting = [pair for pair in waiting if (left_of(pair), right_of(pair)) not in decided]
+    queued = read_pairs(place, outcome="review")
+    waiting = [pair for pair in queued if (left_of(pair), right_of(pair)) not in decided]
     waiting.sort(key=lambda pair: (-pair["weight"], left_of(pair), right_of(pair)))
     abouts = {rule.name: rule.about for rule in (*model.rules, *model.holds)}
     table = Table("records", "P", "why it waits", "levels", header_style="bold", box=None, pad_edge=False)

@@ -14,7 +14,7 @@ from cohortlake.core.lake import Lake
 from cohortlake.core.persons.decisions import Decision
 from cohortlake.core.persons.ids import merged_into
 from spark_jobs import delta, match
-from spark_jobs.link_tables import keep_decision, live, now, read_members, read_pairs, table
+from spark_jobs.link_tables import forget, keep_decision, live, now, read_decisions, read_members, read_pairs, table
 from tests.persons_lake import ANN, ANN_A, ANN_B, BOB_A, HOSPITALS, Patient, hold, patient, persons, run
 
 
@@ -79,9 +79,7 @@ def test_decisions_are_obeyed_and_kept(tmp_path: Path, catalog: Catalog) -> None
     run(lake, catalog)
     assert persons(lake) == {frozenset({("a", "1"), ("b", "9")}), frozenset({("a", "2"), ("c", "5")})}
     assert live(read_members(lake))["a", "1"] == ann
-    pairs = read_pairs(lake)
-    assert pairs is not None
-    outcomes = {(row["left_id"], row["right_id"]): row["outcome"] for row in pairs.to_pylist()}
+    outcomes = {(row["left_id"], row["right_id"]): row["outcome"] for row in read_pairs(lake)}
     assert outcomes["1", "5"] == outcomes["2", "5"] == "decided"
     keep_decision(lake, Decision(("c", "5"), ("a", "1"), True, "records office", "it is her", now()))
     keep_decision(lake, Decision(("c", "5"), ("a", "2"), False, "records office", "it is not him", now()))
@@ -127,9 +125,7 @@ def test_a_family_is_not_one_person_and_waits_for_a_human(tmp_path: Path, catalo
     hold(lake, catalog, {"a": [TWIN_1], "b": [TWIN_2], "c": [FATHER]})
     run(lake, catalog)
     assert len(persons(lake)) == 3
-    pairs = read_pairs(lake)
-    assert pairs is not None
-    held = {(row["left_id"], row["right_id"]): (row["hold"], row["outcome"]) for row in pairs.to_pylist()}
+    held = {(row["left_id"], row["right_id"]): (row["hold"], row["outcome"]) for row in read_pairs(lake)}
     assert held["1", "2"] == ("twins", "review")
     assert held["1", "3"] == ("generations", "review")
 
@@ -174,7 +170,19 @@ def test_pairs_hold_no_value_of_a_record(tmp_path: Path, catalog: Catalog) -> No
     lake = Lake(tmp_path)
     hold(lake, catalog, HOSPITALS)
     run(lake, catalog)
-    pairs = read_pairs(lake)
-    assert pairs is not None
-    told = str(pairs.to_pylist()).lower()
+    told = str(read_pairs(lake)).lower()
     assert not [value for value in ("walker", "ann", "999306432", "1965", "taunton", "oak") if f"'{value}" in told]
+
+
+def test_a_record_is_forgotten_in_every_table(tmp_path: Path, catalog: Catalog) -> None:
+    lake = Lake(tmp_path)
+    hold(lake, catalog, HOSPITALS)
+    run(lake, catalog)
+    keep_decision(lake, Decision(("a", "2"), ("c", "5"), False, "records office", "seen", now()))
+    assert read_pairs(lake, of=[("c", "5")])
+    assert forget(lake, [("c", "5")]) == {"members": 1, "pairs": 2, "decisions": 1}
+    assert persons(lake) == {ANN - {("c", "5")}, frozenset({("a", "2")})}
+    assert read_pairs(lake, of=[("c", "5")]) == []
+    assert read_pairs(lake, outcome="linked")
+    assert read_decisions(lake) == []
+    assert forget(lake, [("c", "5")]) == {}
