@@ -60,12 +60,15 @@ def slices(
     `failures` are the rows that failed a check across tables.
     """
     most = max(1, VALUES // max(checks, 1))
+    is_first = True
     for part in parts:
         for start in range(0, part.rows, most):
             rows = min(most, part.rows - start)
             unit: Unit = {"plan": plan, "source": str(folder / part.path), "start": start, "rows": rows}
             name = f"{plan}-{Path(part.path).stem}-{start}.parquet"
-            yield unit | {"failures": str(failures) if failures else None, "rejects": str(rejects / name)}
+            about = {"failures": str(failures) if failures else None, "rejects": str(rejects / name)}
+            yield unit | about | {"is_first": is_first}
+            is_first = False
 
 
 def examine(unit: Unit, plans: Mapping[str, Plan]) -> Unit:
@@ -77,7 +80,7 @@ def examine(unit: Unit, plans: Mapping[str, Plan]) -> Unit:
     connection = _audited(unit, plan)
     types = _types(connection, plan)
     missing = _missing(connection, plan)
-    listed = shortlist_sql(AUDIT, plan.checks, types, with_first=unit["start"] == 0)
+    listed = shortlist_sql(AUDIT, plan.checks, types, with_first=unit["is_first"])
     frame = connection.execute(listed).arrow().read_all().to_pandas()
     found = validate(plan.suite, frame, plan.checks, FAILURES) if len(frame) else {}
     failed = {name: result["result"] for name, result in found.items() if not result["success"]}

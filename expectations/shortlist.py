@@ -13,7 +13,7 @@ from cohortlake.core.rules import Check, Matches, OneOf, Ordered, Present, Rule,
 from cohortlake.core.sql import identifier
 from expectations.audit import breaks_sql
 
-# So many of a part's first rows are listed anyway, that each check is computed on values as they come.
+# So many of a table's first rows are listed anyway, that each check is computed on values as they come.
 FIRST = 100
 TEXT, BOOLEAN = "VARCHAR", "BOOLEAN"
 FLOATS = ("FLOAT", "DOUBLE")

@@ -70,7 +70,7 @@ def convert_part(unit: Unit) -> Unit:
     """One task: the unit's row groups of a bronze part.
 
     Gives the files by resource type, the rejected records, and what was counted: records, codes that no map knows,
-    what no map takes, and warnings, by name.
+    what no map takes, and warnings, by name; and the hashes of the files that the records are of.
     """
     options = Options(zone=unit["zone"], authorities=tuple(sorted(unit["authorities"].items())))
     fmt = format_named(unit["format"])
@@ -80,9 +80,11 @@ def convert_part(unit: Unit) -> Unit:
     left: Counter[str] = Counter()
     warnings: Counter[str] = Counter()
     records = 0
+    hashes: set[str] = set()
     for group in unit["groups"]:
         for row in source.read_row_group(group, columns=RECORD).to_pylist():
             records += 1
+            hashes.add(row["file_hash"])
             converted = fmt.to_fhir(record_of(row), options)
             left += converted.unmapped
             warnings.update(problem.reason for problem in converted.problems if problem.severity == "warning")
@@ -97,6 +99,7 @@ def convert_part(unit: Unit) -> Unit:
     return {
         "files": made.write(Path(unit["target"])),
         "records": records,
+        "hashes": sorted(hashes),
         "rejected": rejected,
         "codes": dict(codes),
         "left": dict(left),

@@ -36,20 +36,20 @@ def _convert_units(ctx: Context, batch: Pending) -> list[Unit]:
     return units
 
 
-def _typing_units(ctx: Context, units: list[Unit], results: list[Unit]) -> list[Unit]:
-    """The files of each type and feed, put together to tasks of some ten thousand resources."""
-    files: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for unit, result in zip(units, results, strict=True):
+def _typing_units(ctx: Context, results: list[Unit]) -> list[Unit]:
+    """The files of each type, put together to tasks of some ten thousand resources."""
+    files: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
         for name, file in result["files"].items():
-            files.setdefault((name, unit["feed"]), []).append(file)
+            files.setdefault(name, []).append(file)
     made = []
-    for (name, feed), of in sorted(files.items()):
+    for name, of in sorted(files.items()):
         chosen: list[dict[str, Any]] = []
         for file in of:
             chosen.append(file)
             if sum(one["rows"] for one in chosen) >= ROWS or file is of[-1]:
                 sources: list[tuple[str, list[int] | None]] = [(one["path"], None) for one in chosen]
-                made.append(typing_unit(ctx, name, feed, sum(one["rows"] for one in chosen), sources))
+                made.append(typing_unit(ctx, name, "", sum(one["rows"] for one in chosen), sources))
                 chosen = []
     return made
 
@@ -64,8 +64,10 @@ def standardise_converted(ctx: Context, batch: Pending) -> dict[str, Any]:
         marks=ctx.lake.staging("phi", ctx.scope) / "marks",
         progress=lambda done, total: ctx.progress(done, total, f"converting {done} of {total} parts"),
     )
-    typed = stage_typed(ctx, _typing_units(ctx, units, results))
+    typed = stage_typed(ctx, _typing_units(ctx, results))
+    feeds = {digest: unit["feed"] for unit, result in zip(units, results, strict=True) for digest in result["hashes"]}
     rejected = [row for result in results for row in result["rejected"]]
+    refused_typing = [{**row, "feed": feeds[row["file_hash"]]} for row in typed.rejected]
     records: Counter[str] = Counter()
     made: Counter[str] = Counter()
     totals: dict[str, Counter[str]] = {name: Counter() for name in ("codes", "left", "warnings")}
@@ -83,7 +85,7 @@ def standardise_converted(ctx: Context, batch: Pending) -> dict[str, Any]:
     return {
         "staged": typed.staged,
         "books": books,
-        "rejected": [*rejected, *typed.rejected],
+        "rejected": [*rejected, *refused_typing],
         "unexpected": {**typed.unexpected, silo.format: totals["left"]},
         "unmapped": dict(totals["codes"]),
         "warnings": dict(totals["warnings"]),
