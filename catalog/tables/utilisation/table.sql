@@ -36,7 +36,8 @@ WITH activity AS (
 )
 SELECT
   patient_key,
-  silo,
+  -- The patient's: a fact may have come by another door of the same hospital.
+  coalesce(min(p.silo), min(a.silo)) AS silo,
   year,
   count_if(is_encounter) AS encounter_count,
   count_if(kind = 'ambulatory') AS ambulatory_count,
@@ -49,6 +50,7 @@ SELECT
   count_if(kind = 'medication order') AS medication_order_count,
   count_if(kind = 'laboratory result') AS laboratory_result_count,
   CAST(coalesce(sum(amount) FILTER (WHERE kind = 'claim in dollars'), 0) AS DECIMAL(18, 2)) AS claims_total_usd
-FROM activity
+FROM activity AS a
+LEFT JOIN patients AS p USING (patient_key)
 WHERE year IS NOT NULL
-GROUP BY patient_key, silo, year
+GROUP BY patient_key, year
