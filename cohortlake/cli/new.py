@@ -125,8 +125,30 @@ def _header(path: Path) -> list[str]:
         return stream.readline().strip().split(",")
 
 
+# What a silo of a format that is converted sends, where no folder tells: a feed, its files, its key.
+CONVERTED = {
+    "hl7v2": ("messages", "*.hl7*", "MSH-10"),
+    "ccda": ("documents", "*.xml*", "ClinicalDocument.id"),
+    "cpcds": ("claims", "*.csv*", "Claim unique identifier"),
+    "rif": ("claims", "*.csv*", "CLM_ID"),
+    "x12": ("transactions", "*.x12*", "ST-02"),
+}
+FORMATS = ("csv", "fhir_ndjson", *CONVERTED)
+
+
+def _converted_feeds(source: Path | None, fmt: str) -> str:
+    """The one feed of a converted format: the endings that the folder's files have, else the usual one."""
+    feed, pattern, key = CONVERTED[fmt]
+    endings = {"*" + "".join(path.suffixes[-2:] if path.suffix == ".gz" else [path.suffix])
+               for path in (source.iterdir() if source else []) if path.is_file() and path.suffix}  # fmt: skip
+    files = ", ".join(f'"{ending}"' for ending in sorted(endings) or [pattern])
+    return f"  {feed}:\n    files: [{files}]\n    key: [{key}]\n"
+
+
 def _feeds(source: Path | None, fmt: str) -> tuple[str, dict[str, list[str]]]:
     """The feeds as YAML, and CSV columns by feed, from the files of a folder."""
+    if fmt in CONVERTED:
+        return _converted_feeds(source, fmt), {}
     columns: dict[str, list[str]] = {}
     lines = []
     for path in sorted(source.iterdir()) if source else []:
@@ -149,7 +171,7 @@ def _feeds(source: Path | None, fmt: str) -> tuple[str, dict[str, list[str]]]:
 @commands.command()
 def silo(
     name: NameArgument,
-    fmt: Annotated[str, typer.Option("--format", help="fhir_ndjson or csv.")] = "csv",
+    fmt: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "csv",
     source: Annotated[
         Path | None, typer.Option("--from", help="A folder of its files: feeds and columns are read there.")
     ] = None,
@@ -160,9 +182,11 @@ def silo(
     **Example**
 
     `cohortlake new silo site_z --format csv --from /srv/incoming/site_z`
+
+    `cohortlake new silo site_z_feed --format hl7v2`
     """
-    if fmt not in ("fhir_ndjson", "csv"):
-        raise UsageError(f"there is no format {fmt!r}", "Formats: fhir_ndjson, csv.")
+    if fmt not in FORMATS:
+        raise UsageError(f"there is no format {fmt!r}", f"Formats: {', '.join(FORMATS)}.")
     if source is not None and not source.is_dir():
         raise UsageError(f"there is no folder {source}", "Name the folder that holds the silo's files.")
     folder = _folder(catalog, "silos", name)

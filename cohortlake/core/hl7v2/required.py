@@ -26,6 +26,22 @@ def _required(kind: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return tuple((name, tuple(names)) for name, names in found.items())
 
 
+@cache
+def _asks(kind: str) -> bool:
+    """Whether R4 requires anything of a type, or of what may stand within it."""
+    seen, waiting = {kind}, [kind]
+    while waiting:
+        one = waiting.pop()
+        if _required(one):
+            return True
+        inner = (
+            {element.type for element in elements(one).values()} - primitive_types() - seen - {"Extension", "Resource"}
+        )
+        seen |= inner
+        waiting += inner
+    return False
+
+
 def complete(value: dict[str, Any], kind: str, path: str) -> Iterator[str]:
     """Mark in `value`, of the R4 type `kind`, what is required and absent; the paths that are marked."""
     known = elements(kind)
@@ -39,7 +55,9 @@ def complete(value: dict[str, Any], kind: str, path: str) -> Iterator[str]:
         else:
             value[chosen.name] = [ABSENT] if chosen.is_list else ABSENT
     for name, inner in value.items():
-        if name not in known or known[name].type in primitive_types() or inner in (ABSENT, [ABSENT]):
+        if name not in known or known[name].type in primitive_types() or not _asks(known[name].type):
+            continue
+        if inner in (ABSENT, [ABSENT]):
             continue
         for item in inner if isinstance(inner, list) else [inner]:
             if isinstance(item, dict) and known[name].type != "Extension":
