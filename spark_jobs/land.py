@@ -35,7 +35,7 @@ SPLIT = 128 * 1024 * 1024
 
 
 def _known_hashes(lake: Lake, silo: str) -> set[str]:
-    """Files that are in bronze, and files in quarantine that no replay asks for.
+    """Files that are in bronze, and files in quarantine, whole or by all their records, that no replay asks for.
 
     A file that was held by a run that was killed before it committed its batch is not known: it is not in the books.
     """
@@ -47,7 +47,7 @@ def _known_hashes(lake: Lake, silo: str) -> set[str]:
         known = set(actions["min.file_hash"].to_pylist()) if actions.num_rows else set()
     newest = batch_name(silo, delta.version(table))
     for row in quarantine.held(lake, silo, quarantine.OPEN):
-        if row["offset"] == quarantine.WHOLE_FILE and row["batch"] <= newest:
+        if row["step"] == "land" and row["batch"] <= newest:
             known.add(row["file_hash"])
     return known
 
@@ -195,5 +195,5 @@ def _receipt(table: Path) -> dict[str, Any] | None:
 
 def _release_replayed(ctx: Context, landed: set[str]) -> None:
     rows = quarantine.held(ctx.lake, ctx.scope, quarantine.REPLAY)
-    ids = [r["quarantine_id"] for r in rows if r["offset"] == quarantine.WHOLE_FILE and r["file_hash"] in landed]
+    ids = [row["quarantine_id"] for row in rows if row["step"] == "land" and row["file_hash"] in landed]
     quarantine.set_status(ctx.lake, ids, quarantine.RELEASED)
