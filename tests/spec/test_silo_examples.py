@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from spark_jobs.context import Context
 from spark_jobs.fhir_types import LAKE_COLUMNS
 from spark_jobs.staged import read_staged
 
+NOON = 1_750_000_000
 SILOS = sorted(path.parent.name for path in (PROJECT_CATALOG / "silos").glob("*/example"))
 
 
@@ -54,14 +56,23 @@ def numbers_as_decimals(value: Any) -> Any:
 def test_the_example_comes_out_as_written(spark, silo, tmp_path):
     example = PROJECT_CATALOG / "silos" / silo / "example"
     catalog = load_catalog()
-    shutil.copytree(example / "input", tmp_path / "data" / catalog.silos[silo].folder)
+    source = tmp_path / "data" / catalog.silos[silo].folder
+    shutil.copytree(example / "input", source)
+    for path in source.rglob("*"):
+        # A checkout gives files any time, and what is told twice is as new as its file.
+        os.utime(path, (NOON, NOON))
     ctx = Context(Lake(tmp_path / "lake"), tmp_path / "data", catalog, silo, "example")
     for step in (land, standardise):
         assert all(book.is_balanced for book in step.run(ctx).books)
     made: dict[str, dict[str, Any]] = {}
+    newest: dict[tuple[str, str], str] = {}
     for name, staged in read_staged(ctx.lake.staging("phi", silo)).items():
         for part in staged.parts:
             for row in pq.ParquetFile(ctx.lake.silver(name) / part.path).read().to_pylist():
+                key = (name, row["id"])
+                if row["_version"] < newest.get(key, ""):
+                    continue
+                newest[key] = row["_version"]
                 resource = pruned({key: value for key, value in row.items() if key not in LAKE_COLUMNS})
                 made.setdefault(name, {})[resource["id"]] = numbers_as_decimals(resource)
     wanted = expected(example / "expected")
