@@ -39,6 +39,9 @@ def settings(master: str, memory: str | None = None) -> dict[str, str]:
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+        # What the SQL parser learns of long texts grows for ever otherwise: views are long texts.
+        "spark.sql.parser.manageParserCaches": "true",
+        "spark.sql.parser.parserDfaCacheFlushRatio": "10",
         "spark.ui.enabled": "false",
         # No table of ours lies there; Spark makes the folder where it stands.
         "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "cohortlake-warehouse"),
