@@ -28,7 +28,17 @@ from cohortlake.core.catalog.cohort import Splits
 from cohortlake.core.errors import CatalogError, GateFailedError
 from spark_jobs import delta
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.training import KEYS, PERSONS, SQL, cohort_folder, declared_cohort, inputs, stage, unchanged, unstage
+from spark_jobs.training import (
+    KEYS,
+    SQL,
+    cohort_folder,
+    declared_cohort,
+    inputs,
+    persons_table,
+    stage,
+    unchanged,
+    unstage,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,9 +219,10 @@ def check_rows(folder: Path, cohort: Cohort, rows: pa.Table, expected: int) -> N
 
 def _persons(ctx: Context, gold: Mapping[str, int]) -> dict[str, str]:
     """The person of each patient, as the pinned gold has them."""
-    if PERSONS not in gold:
+    table = persons_table(ctx)
+    if table not in gold:
         return {}
-    found = ctx.spark.table(PERSONS).select("patient_key", "person_key").toArrow()
+    found = ctx.spark.table(table).select("patient_key", "person_key").toArrow()
     return dict(zip(found["patient_key"].to_pylist(), found["person_key"].to_pylist(), strict=True))
 
 

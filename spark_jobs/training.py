@@ -49,17 +49,18 @@ def recipe(ctx: Context) -> dict[str, str]:
     return {f"synthetic/{path.name}": file_sha256(path)} if path.exists() else {}
 
 
-# Splits are by person, whatever the SQL reads.
-PERSONS = "persons"
+def persons_table(ctx: Context) -> str | None:
+    """The curated table that says which patients are one person, if there is one: splits are by it."""
+    return next((table.name for table in ctx.catalog.tables.values() if table.source == "persons"), None)
 
 
 def inputs(ctx: Context) -> dict[str, dict[str, Any]]:
     """All that a release depends on: the definition's files (SHA-256), the gold tables' versions, the packages.
 
-    A gold table counts if the SQL names it: others may change and bring no new release.
+    A gold table counts if the SQL names it, or if it is that of persons: others may change and bring no new release.
     """
     text = "\n".join((cohort_folder(ctx) / name).read_text(encoding="utf-8") for name in SQL)
-    words = {PERSONS, *re.findall(r"\w+", text)}
+    words = {persons_table(ctx), *re.findall(r"\w+", text)}
     versions = {name: delta.version(ctx.lake.gold(name)) for name in sorted(ctx.catalog.tables) if name in words}
     return {
         "definition": {name: file_sha256(cohort_folder(ctx) / name) for name in ("cohort.yaml", *SQL)} | recipe(ctx),
