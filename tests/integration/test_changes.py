@@ -96,7 +96,7 @@ def test_any_order_and_any_batches_end_in_the_same_silver(tmp_path, seed):
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("seed", range(100, 120))
+@pytest.mark.parametrize("seed", range(100, 110))
 def test_many_orders_end_in_the_same_silver(tmp_path, seed):
     test_any_order_and_any_batches_end_in_the_same_silver(tmp_path, seed)
 
