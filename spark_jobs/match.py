@@ -62,10 +62,9 @@ def run(ctx: Context) -> StepResult:
     books, pairs, counts = [], [], {}
     for name, silo in ctx.catalog.silos.items():
         if silo.same_facts is not None:
-            found = _Doors(ctx, name, silo.same_facts).pair()
-            pairs.append(found.pairs)
-            counts[name] = found.counts
-            for kind, count in found.counts.items():
+            found, counts[name] = _Doors(ctx, name, silo.same_facts).pair()
+            pairs.append(found)
+            for kind, count in counts[name].items():
                 came = count[MATCHED] + count[CONFLICTED]
                 books.append(Book(f"{name}.{kind}", came + count[ALONE], count[ALONE], superseded=came))
     delta.replace_rows(ctx.lake.same_facts, pa.concat_tables([SCHEMA.empty_table(), *pairs]), "true")
@@ -73,11 +72,6 @@ def run(ctx: Context) -> StepResult:
     content = {"made_from": made_from, "facts": facts, "receipt": receipt(ctx, f"match.{ctx.scope}", books)}
     delta.write_json(path, content)
     return StepResult(books, facts)
-
-
-class _Found:
-    def __init__(self, pairs: pa.Table, counts: dict[str, dict[str, int]]) -> None:
-        self.pairs, self.counts = pairs, counts
 
 
 class _Doors:
@@ -90,23 +84,26 @@ class _Doors:
         self._duckdb.execute("SET TimeZone = 'UTC'")
         self._duckdb.execute("CREATE TABLE same (type VARCHAR, id VARCHAR, other VARCHAR, differs VARCHAR[])")
 
-    def pair(self) -> _Found:
-        """All types in the order declared: a reference in a key is looked up among the pairs of the types before."""
+    def pair(self) -> tuple[pa.Table, dict[str, dict[str, int]]]:
+        """The pairs (SCHEMA), and for each type how many resources were paired or stand alone.
+
+        Types go in the order declared: a reference in a key is looked up among the pairs of the types before.
+        """
         counts = {}
         for name, view in self._facts.views().items():
             if delta.exists(self._ctx.lake.silver(name)):
-                rows = self._rows(name, view)
-                counts[name] = self._paired(name, rows)
+                self._read(name, view)
+                counts[name] = self._paired(name)
         shutil.rmtree(self._folder, ignore_errors=True)
         this_stands = self._facts.prefers == self._silo
         loser, stands = (self._facts.other, self._silo) if this_stands else (self._silo, self._facts.other)
         ids = ("other", "id") if this_stands else ("id", "other")
         sql = f"SELECT type, {literal(loser)}, {ids[0]}, {literal(stands)}, {ids[1]}, differs FROM same"  # noqa: S608
         pairs = self._duckdb.execute(sql).arrow().read_all().rename_columns(SCHEMA.names).cast(SCHEMA)
-        return _Found(pairs, counts)
+        return pairs, counts
 
-    def _rows(self, name: str, view: dict[str, Any]) -> str:
-        """The rows of both silos' resources, as a DuckDB table; gives its name."""
+    def _read(self, name: str, view: dict[str, Any]) -> None:
+        """The rows of both silos' resources, as a DuckDB table of the type's name."""
         compiled = compile_view(view)
         table = self._ctx.lake.silver(name)
         held = {path.name.partition("=")[2] for path in table.glob("silo=*")}
@@ -123,7 +120,6 @@ class _Doors:
             f"substr(resource_key, instr(resource_key, '/') + 1) AS id, {keys}{compared} "
             f"FROM read_parquet('{target}/*.parquet')"
         )
-        return name
 
     def _reference(self, sql: str) -> str:
         """A key's value, or where it is the key of a resource of this silo that has a pair, that of its pair."""
@@ -132,7 +128,7 @@ class _Doors:
         known = f"SELECT any_value({theirs} || lower(other)) FROM same WHERE {mine} || lower(id) = {sql}"  # noqa: S608
         return f"coalesce(({known}), {sql})"
 
-    def _paired(self, name: str, rows: str) -> dict[str, int]:
+    def _paired(self, name: str) -> dict[str, int]:
         """Pair a type's rows one to one: those that agree in all first, then those whose key agrees."""
         fact = self._facts.types[name]
         keys, compared = [f"key{n}" for n in range(len(fact.key))], [f"compare{n}" for n in range(len(fact.compare))]
@@ -144,7 +140,7 @@ class _Doors:
                 free = f"id NOT IN (SELECT {taken} FROM same WHERE type = {literal(name)})"  # noqa: S608
                 ranked = f"row_number() OVER (PARTITION BY {', '.join(columns)} ORDER BY id) AS place"
                 chosen = f"silo = {literal(silo)} AND {whole} AND {free}"
-                sides[side] = f"(SELECT *, {ranked} FROM {rows} WHERE {chosen})"  # noqa: S608
+                sides[side] = f"(SELECT *, {ranked} FROM {name} WHERE {chosen})"  # noqa: S608
             named = ", ".join(
                 f"CASE WHEN a.compare{n} <> b.compare{n} THEN {literal(path)} END"
                 for n, path in enumerate(fact.compare)
@@ -161,7 +157,7 @@ class _Doors:
         }
         for kind, silo in ((ALONE, self._silo), (OTHER_ALONE, self._facts.other)):
             paired = f"(SELECT count(*) {of_type})"
-            counts[kind] = f"SELECT count(*) - {paired} FROM {rows} WHERE silo = {literal(silo)}"  # noqa: S608
+            counts[kind] = f"SELECT count(*) - {paired} FROM {name} WHERE silo = {literal(silo)}"  # noqa: S608
         return {kind: int(self._duckdb.execute(sql).fetchall()[0][0]) for kind, sql in counts.items()}
 
 

@@ -29,7 +29,7 @@ from cohortlake.core.convert import (
 from cohortlake.core.errors import QuarantinedError, SourceError, UsageError
 from cohortlake.core.readers.framing import UnreadableFileError, open_stream
 
-# The formats that exist, by name.
+# The formats that exist, by name; mypy asks for names that it can read.
 FormatName = StrEnum("FormatName", {name: name for name in FORMATS})  # type: ignore[misc]
 # Rows of a list of the summary; of resource types all are shown.
 SHOWN = 15

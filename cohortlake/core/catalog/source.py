@@ -66,7 +66,7 @@ def read_yaml(path: Path) -> tuple[Any, dict[Location, int]]:
     return content, dict(_lines(node))
 
 
-def _line(lines: dict[Location, int], at: Location) -> int:
+def line_of(lines: dict[Location, int], at: Location) -> int:
     """The line of a place, or of the nearest place around it."""
     while at and at not in lines:
         at = at[:-1]
@@ -129,7 +129,7 @@ def load(path: Path, model: type[Model], **given: Any) -> Model:
         return model.model_validate({**content, **given})
     except ValidationError as error:
         problems = [
-            f"{path}:{_line(lines, place)}: {_say({**found, 'loc': place}, _allowed(model, tuple(found['loc'])))}"
+            f"{path}:{line_of(lines, place)}: {_say({**found, 'loc': place}, _allowed(model, tuple(found['loc'])))}"
             for found in json.loads(error.json(include_url=False, include_context=False))
             for place in [_place(found, lines)]
         ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cohortlake.core.catalog.mapping import CodeMap
-from cohortlake.core.catalog.source import Declaration, Location, load, read_yaml
+from cohortlake.core.catalog.source import Declaration, Location, line_of, load, read_yaml
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.fhir.definitions import resource_types
 
@@ -71,10 +71,8 @@ class Ccda:
     def fail(self, name: str, at: Location, reason: str) -> CatalogError:
         """The error of a place in a map's file, with its line."""
         path, lines = self.lines[name]
-        while at and at not in lines:
-            at = at[:-1]
         return CatalogError(
-            f"{path}:{lines.get(at, 1)}: {reason}", "Mend the declaration; docs/ccda.md tells the format."
+            f"{path}:{line_of(lines, at)}: {reason}", "Mend the declaration; docs/ccda.md tells the format."
         )
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cohortlake.core.catalog.mapping import CodeMap
-from cohortlake.core.catalog.source import Declaration, Location, load, read_yaml
+from cohortlake.core.catalog.source import Declaration, Location, line_of, load, read_yaml
 from cohortlake.core.claims.expand import expand, names_of
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.fhir.definitions import resource_types
@@ -117,10 +117,8 @@ class Declared:
     def fail(self, name: str, at: Location, reason: str) -> CatalogError:
         """The error of a place in a map's file, with its line."""
         path, lines = self.lines.get(name, (self.folder / f"{name}.yaml", {}))
-        while at and at not in lines:
-            at = at[:-1]
         hint = "Mend the declaration; docs/claims.md tells the format."
-        return CatalogError(f"{path}:{lines.get(at, 1)}: {reason}", hint)
+        return CatalogError(f"{path}:{line_of(lines, at)}: {reason}", hint)
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field
 
 from cohortlake.core.catalog.mapping import CodeMap
-from cohortlake.core.catalog.source import Declaration, Location, load, read_yaml
+from cohortlake.core.catalog.source import Declaration, Location, line_of, load, read_yaml
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.fhir.definitions import resource_types
 from cohortlake.core.readers.x12_text import Segment
@@ -143,10 +143,8 @@ class X12:
     def fail(self, name: str, at: Location, reason: str) -> CatalogError:
         """The error of a place in a map's file, with its line."""
         path, lines = self.lines[name]
-        while at and at not in lines:
-            at = at[:-1]
         return CatalogError(
-            f"{path}:{lines.get(at, 1)}: {reason}", "Mend the declaration; docs/x12.md tells the format."
+            f"{path}:{line_of(lines, at)}: {reason}", "Mend the declaration; docs/x12.md tells the format."
         )
 
 
