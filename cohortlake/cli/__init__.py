@@ -33,6 +33,10 @@ CatalogOption = Annotated[
     Path | None,
     typer.Option("--catalog", envvar="COHORTLAKE_CATALOG", help="The catalog folder [default: the project's]."),
 ]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="TIME|VERSION", help="As it was at a time (UTC) or in a version of each table."),
+]
 PROJECT = Path(__file__).parent.parent.parent
 LAKE, DATA = Path("lake"), PROJECT / "data"
 

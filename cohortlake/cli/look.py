@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cohortlake.cli import LAKE, CatalogOption, LakeOption, app, out
+from cohortlake.cli import LAKE, AsOfOption, CatalogOption, LakeOption, app, out
 from cohortlake.core.errors import UsageError
 from cohortlake.core.lake import Lake
 
@@ -30,6 +30,7 @@ def sql(
     fmt: Annotated[Format, typer.Option("--format", "-f", help="How to show the answer.")] = Format.table,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the answer to this file.")] = None,
     rows: Annotated[int, typer.Option(help="Show at most so many rows as a table.")] = 50,
+    at: AsOfOption = None,
 ) -> None:
     """Ask a question in SQL over gold. DuckDB answers; no Spark is started.
 
@@ -41,13 +42,16 @@ def sql(
     JOIN patients p USING (patient_key) WHERE l.laboratory_code = '4548-4' GROUP BY ALL"`
 
     `cohortlake sql "FROM conditions" --format parquet -o conditions.parquet`
+
+    `cohortlake sql --as-of 2026-11-02 "SELECT count(*) FROM patients"`
     """
     import duckdb
 
     from cohortlake.core import gold
+    from cohortlake.core.history import as_of
 
     text = sys.stdin.read() if question == "-" else question
-    connection = gold.connect(Lake(lake.absolute()), text)
+    connection = gold.connect(Lake(lake.absolute()), text, as_of(at) if at else None)
     try:
         answer = connection.sql(text)
     except duckdb.Error as error:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from cohortlake.core.errors import UsageError
 from cohortlake.core.fhir.render import resources
-from cohortlake.core.gold import delta_connection
+from cohortlake.core.gold import delta_connection, scan
+from cohortlake.core.history import AsOf, commits
 from cohortlake.core.lake import Lake, write_error
 from cohortlake.core.sql import literal
 
@@ -25,10 +26,10 @@ def types(lake: Lake) -> list[str]:
     return sorted(path.parent.name for path in (lake.root / "phi/silver").glob("*/_delta_log"))
 
 
-def lines(lake: Lake, resource_type: str, silos: Sequence[str] = ()) -> Iterator[pa.Array]:
-    """The live resources of a type as JSON texts, some at a time."""
+def lines(lake: Lake, resource_type: str, silos: Sequence[str] = (), at: AsOf | None = None) -> Iterator[pa.Array]:
+    """The resources of a type that are live, or were `at` a version or time, as JSON texts, some at a time."""
     connection = delta_connection()
-    sql = f"SELECT * FROM delta_scan({literal(lake.silver(resource_type))})"  # noqa: S608
+    sql = f"SELECT * FROM {scan(connection, lake.silver(resource_type), at)}"  # noqa: S608
     if silos:
         sql += f" WHERE silo IN ({', '.join(map(literal, silos))})"
     for batch in connection.sql(sql).arrow(ROWS):
@@ -38,6 +39,13 @@ def lines(lake: Lake, resource_type: str, silos: Sequence[str] = ()) -> Iterator
         yield resources(resource_type, rows.select(elements), rest)
 
 
+def _was_there(lake: Lake, resource_type: str, at: AsOf | None) -> bool:
+    """Whether a type had a table at a moment."""
+    if at is None or at.moment is None:
+        return True
+    return min(commits(lake.silver(resource_type)).values()) <= at.moment
+
+
 def export(
     lake: Lake,
     target: Path,
@@ -45,11 +53,13 @@ def export(
     silos: Sequence[str] = (),
     only: Sequence[str] = (),
     zipped: bool = False,
+    at: AsOf | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> dict[str, int]:
     """Write `target/<ResourceType>.ndjson` (`.ndjson.gz`) for each type; gives the resources written by type.
 
-    A file is there whole or not at all. Raises UsageError for a type or silo that the lake does not hold,
+    A file is there whole or not at all. With `at` they are as they were at a version or time; types that came later are
+    left out where no type is named. Raises UsageError for a type, silo or version that the lake does not hold,
     LakeWriteError where the disk refuses.
     """
     held = types(lake)
@@ -58,7 +68,7 @@ def export(
     known = sorted(path.name for path in (lake.root / "phi/bronze").glob("*"))
     if unknown := sorted(set(silos) - set(known)):
         raise UsageError(f"the lake has no silo {', '.join(unknown)}", f"It has {', '.join(known)}.")
-    chosen = [name for name in held if not only or name in only]
+    chosen = [name for name in held if name in only or (not only and _was_there(lake, name, at))]
     counts: dict[str, int] = {}
     opened: Callable[..., Any] = gzip.open if zipped else open
     for done, name in enumerate(chosen):
@@ -69,7 +79,7 @@ def export(
             target.mkdir(parents=True, exist_ok=True)
             with opened(fresh, "wt", encoding="utf-8") as stream:
                 counts[name] = 0
-                for texts in lines(lake, name, silos):
+                for texts in lines(lake, name, silos, at):
                     stream.writelines(f"{text}\n" for text in texts.to_pylist())
                     counts[name] += len(texts)
             fresh.replace(path)

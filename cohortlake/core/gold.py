@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cohortlake.core.errors import UsageError
+from cohortlake.core.history import AsOf, check_files, version_at
 from cohortlake.core.lake import Lake
+from cohortlake.core.sql import identifier, literal
 
 
 def tables(lake: Lake) -> list[str]:
@@ -36,8 +38,21 @@ def delta_connection() -> Any:
     return connection
 
 
-def connect(lake: Lake, sql: str = "") -> Any:
-    """A DuckDB connection with a view for each curated table (with `sql`: for those it names); it only reads."""
+def scan(connection: Any, table: Path, at: AsOf | None = None) -> str:
+    """The SQL that reads a table, live or as of a version or time. Raises UsageError where that cannot be read."""
+    if at is None:
+        return f"delta_scan({literal(table)})"
+    version = version_at(table, at)
+    files = connection.sql(f"SELECT data_file FROM delta_list_files({literal(table)}, version={version})")  # noqa: S608
+    check_files(table, version, [file for (file,) in files.fetchall()])
+    return f"delta_scan({literal(table)}, version={version})"
+
+
+def connect(lake: Lake, sql: str = "", at: AsOf | None = None) -> Any:
+    """A DuckDB connection with a view for each curated table (with `sql`: for those it names); it only reads.
+
+    With `at` the views show what was live then. Raises UsageError where a table cannot be read so.
+    """
     names = tables(lake)
     if not names:
         raise UsageError(
@@ -46,6 +61,6 @@ def connect(lake: Lake, sql: str = "") -> Any:
     connection = delta_connection()
     for name in names:
         if not sql or re.search(rf"\b{re.escape(name)}\b", sql, re.IGNORECASE):
-            scan = f"delta_scan('{str(lake.gold(name)).replace(chr(39), chr(39) * 2)}')"
-            connection.execute(f'CREATE VIEW "{name}" AS FROM {scan}')
+            found = scan(connection, lake.gold(name), at)
+            connection.execute(f"CREATE VIEW {identifier(name)} AS FROM {found}")
     return connection
