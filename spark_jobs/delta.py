@@ -33,6 +33,8 @@ COMPRESSION = {"compression": "zstd", "compression_level": 1}
 # Rows of a row group: readers share a file out by them.
 ROW_GROUP = 16_384
 ATTEMPTS = 5
+# Every earlier version can be asked for: the log is not shortened when it is folded into a checkpoint.
+HISTORY = {"delta.enableExpiredLogCleanup": "false"}
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def create(
             mode="ignore",
             partition_by=list(partition_by),
             description=description,
-            configuration=dict(properties or {}),
+            configuration={**HISTORY, **(properties or {})},
         )
     except OSError as error:
         raise write_error(error, table) from error
