@@ -25,7 +25,8 @@ from spark_jobs import delta
 from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.link_persons import Found, Pair, find_persons
-from spark_jobs.link_records import demographics, doors, record_keys, told_links
+from spark_jobs.link_records import demographics, record_keys
+from spark_jobs.link_records import told as told_by_sources
 from spark_jobs.link_tables import (
     PAIRS,
     live,
@@ -56,10 +57,11 @@ def run(ctx: Context) -> StepResult:
     keys, decisions = record_keys(rows), in_force(read_decisions(ctx.lake))
     ctx.progress(1, STEPS, "pairs")
     same, different = numbered(keys, decisions)
-    said = told_links(rows, doors(ctx.lake))
+    said = told_by_sources(ctx.lake, rows)
+    parted = [*different, *said.apart(same)]
     spill = ctx.lake.staging("phi", ctx.scope)
     spill.mkdir(parents=True, exist_ok=True)
-    found = find_persons(rows, model, same=same, different=different, told=said, memory=MEMORY, spill=spill)
+    found = find_persons(rows, model, same=same, different=parted, told=said.same, memory=MEMORY, spill=spill)
     shutil.rmtree(spill, ignore_errors=True)
     ctx.progress(2, STEPS, "evidence")
     pairs = judged(found, keys, model, {*same, *different})
@@ -81,7 +83,8 @@ def run(ctx: Context) -> StepResult:
 def sources(lake: Lake, model: PersonModel) -> dict[str, Any]:
     """What persons are made from: the versions of the tables, and the declaration."""
     declared = hashlib.sha256(model.model_dump_json().encode()).hexdigest()[:16]
-    tables = {"patients": lake.silver("Patient"), "doors": lake.same_facts, "decisions": table(lake, "decisions")}
+    tables = {"patients": lake.silver("Patient"), "linkages": lake.silver("Linkage"), "doors": lake.same_facts}
+    tables["decisions"] = table(lake, "decisions")
     return {**{name: delta.version(path) for name, path in tables.items()}, "declared": declared}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -17,10 +18,12 @@ from cohortlake.core.persons.ids import Key
 from cohortlake.core.sql import literal
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION
+from spark_jobs.link_persons import Pair
 
 # Of a Patient, what tells persons apart.
 ELEMENTS = ("id", "identifier", "name", "telecom", "gender", "birthDate", "address", "link")
 REST = "_rest"
+Keys = tuple[Key, Key]
 BATCH = 20_000
 
 
@@ -65,23 +68,57 @@ def record_keys(rows: pa.Table) -> list[Key]:
     return list(zip(rows["silo"].to_pylist(), rows["patient_id"].to_pylist(), strict=True))
 
 
-def told_links(rows: pa.Table, doors: Sequence[tuple[Key, Key]] = ()) -> list[tuple[int, int]]:
-    """The pairs of records of which a source says that they are one person's.
+@dataclass(frozen=True)
+class Told:
+    """The pairs of records of which sources say that they are, or are not, one person's."""
 
-    A silo says it of its own (`Patient.link`); of two silos that are `doors` of one hospital, its protocol does.
+    same: list[Pair]
+    different: list[Pair]
+
+    def apart(self, decided: Collection[Pair]) -> list[Pair]:
+        """Those that are different, but for what humans decided to be the same."""
+        return [pair for pair in self.different if pair not in decided]
+
+
+def told(lake: Lake, rows: pa.Table) -> Told:
+    """What sources say of the records of `rows` (demographics.SCHEMA).
+
+    A silo says it of its own (`Patient.link`, a Linkage); of two silos that are `doors` of one hospital, its protocol
+    does. A link of a Patient is there only as long as it holds, so it outweighs an older Linkage that ended.
     """
     keys = record_keys(rows)
-    numbers = {key: number for number, key in enumerate(keys)}
-    said = [
+    links = [
         (keys[number], (keys[number][0], patient_id))
-        for number, links in enumerate(rows["links"].to_pylist())
-        for patient_id in links
+        for number, ids in enumerate(rows["links"].to_pylist())
+        for patient_id in ids
     ]
-    known = [(numbers[left], numbers[right]) for left, right in (*said, *doors) if {left, right} <= numbers.keys()]
+    linked, parted = linkages(lake)
+    same = _numbered(keys, [*links, *doors(lake), *linked])
+    return Told(same, [pair for pair in _numbered(keys, parted) if pair not in set(same)])
+
+
+def _numbered(keys: Sequence[Key], pairs: Iterable[Keys]) -> list[Pair]:
+    """Pairs of records that live, by number, each once."""
+    numbers = {key: number for number, key in enumerate(keys)}
+    known = [(numbers[left], numbers[right]) for left, right in pairs if {left, right} <= numbers.keys()]
     return sorted({(min(pair), max(pair)) for pair in known if pair[0] != pair[1]})
 
 
-def doors(lake: Lake) -> list[tuple[Key, Key]]:
+def linkages(lake: Lake) -> tuple[list[Keys], list[Keys]]:
+    """The Patients that a Linkage joins (HL7 v2's A24), and those of which one says that it holds no more (A37)."""
+    table = lake.silver("Linkage")
+    said: tuple[list[Keys], list[Keys]] = ([], [])
+    if not delta.exists(table):
+        return said
+    of = f"list_transform(item, one -> one.resource.reference) FROM delta_scan({literal(table)})"
+    for silo, is_active, references in delta_connection().sql(f"SELECT {PARTITION}, active, {of}").fetchall():
+        named = (reference.split("/") for reference in references or () if reference)
+        keys: list[Key] = [(silo, parts[-1]) for parts in named if parts[-2:-1] == ["Patient"]]
+        said[is_active is False].extend((keys[0], other) for other in keys[1:])
+    return said
+
+
+def doors(lake: Lake) -> list[Keys]:
     """The Patients that two doors of one hospital tell (spark_jobs.match)."""
     columns = ["silo", "id", "stands_silo", "stands_id"]
     found = delta.rows(lake.same_facts, columns, [("resource_type", "=", "Patient")])

@@ -34,7 +34,24 @@ def patient(id_: str, given: str, family: str, born: str, *, ssn: str = "", **mo
 
 def hold(lake: Lake, catalog: Catalog, silos: dict[str, list[Patient]]) -> None:
     """Make these the live Patients of silver."""
-    tree, where = catalog.resources["Patient"], lake.silver("Patient")
+    _hold(lake, catalog, "Patient", silos)
+
+
+def linkage(lake: Lake, catalog: Catalog, said: dict[tuple[str, str], bool]) -> None:
+    """Make these the live Linkages of silo a: whether the pairs of its Patients are linked."""
+    rows = [
+        {
+            "id": "-".join(pair),
+            "active": is_active,
+            "item": [{"type": "alternate", "resource": {"reference": f"Patient/{one}"}} for one in pair],
+        }
+        for pair, is_active in said.items()
+    ]
+    _hold(lake, catalog, "Linkage", {"a": rows})
+
+
+def _hold(lake: Lake, catalog: Catalog, kind: str, silos: dict[str, list[dict[str, Any]]]) -> None:
+    tree, where = catalog.resources[kind], lake.silver(kind)
     delta.create(where, silver_schema(tree), partition_by=[PARTITION])
     parts = []
     for silo, patients in silos.items():

@@ -120,7 +120,7 @@ def _of_lake(lake: Lake, path: Path, model: PersonModel, sites: dict[str, str], 
     from cohortlake.core.persons.columns import read_truth
     from spark_jobs.link import numbered
     from spark_jobs.link_persons import find_persons
-    from spark_jobs.link_records import demographics, doors, record_keys, told_links
+    from spark_jobs.link_records import demographics, record_keys, told
     from spark_jobs.link_tables import live, read_decisions, read_members
 
     rows = demographics(lake, model)
@@ -136,7 +136,8 @@ def _of_lake(lake: Lake, path: Path, model: PersonModel, sites: dict[str, str], 
             f"Say which silo a site is, as --site NAME=SILO; silos are {silos}.",
         )
     same, different = numbered(keys, in_force(read_decisions(lake)))
-    found = find_persons(rows, model, same=same, different=different, told=told_links(rows, doors(lake)))
+    said = told(lake, rows)
+    found = find_persons(rows, model, same=same, different=[*different, *said.apart(same)], told=said.same)
     persons = _persons(found.clusters, keys) if again else live(read_members(lake))
     if not persons:
         raise UsageError(f"the lake {lake.root} has no persons yet", "Make them with `cohortlake run`.")

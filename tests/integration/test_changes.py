@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from cohortlake.core.catalog import PROJECT_CATALOG
-from tests import flow
+from cohortlake.core.catalog import PROJECT_CATALOG, load_catalog
+from cohortlake.core.lake import Lake
+from tests import flow, persons_lake
 
 SILO = "site_a_fhir_r4"
 EXAMPLE = PROJECT_CATALOG / "silos" / SILO / "example/input"
@@ -50,12 +51,43 @@ DELIVERIES = {
 LIVE = [("of-two", None), ("two", "unknown")]
 
 
-def deliver(folder: Path, names: tuple[str, ...]) -> None:
+# Hospital B's records: 1 and 2 are merged and parted again, by 2 being told as its own (A31) and then by an A37 after a
+# second merge; 3 and 4, alike to the letter, are linked (A24) and unlinked (A37); 5 is merged into 1 and stays so.
+FEED = "site_b_hl7v2"
+
+
+def message(day: int, event: str, *segments: str) -> str:
+    """A message of hospital B, of a day of May 2025."""
+    number = f"{event}-{day}".replace("^", "-")
+    return "\r".join([f"MSH|^~\\&|ADT|SITE_B|HUB|LAKE|202505{day:02}120000||{event}|{number}|P|2.5.1", *segments])
+
+
+def pid(record: int, name: str, born: str = "19700101") -> str:
+    return f"PID|1||{record}^^^SITE_B^MR||{name}||{born}|F"
+
+
+ONE_OF_B, TWO_OF_B, FIVE = pid(1, "Ito^Ann"), pid(2, "Berg^Zoe", "19880808"), pid(5, "Lund^Kim", "19330303")
+ALIKE = [f"{pid(record, 'Okoye^Uma', '19551212')}|||||||||||999-30-6432" for record in (3, 4)]
+MESSAGES = {
+    "1.hl7": [message(1, "ADT^A28", who) for who in (ONE_OF_B, TWO_OF_B, FIVE, *ALIKE)],
+    "2.hl7": [message(2, "ADT^A40", ONE_OF_B, "MRG|2^^^SITE_B^MR"), message(2, "ADT^A24", *ALIKE)],
+    "3.hl7": [message(3, "ADT^A31", TWO_OF_B), message(3, "ADT^A37", *reversed(ALIKE))],
+    "4.hl7": [
+        message(4, "ADT^A40", ONE_OF_B, "MRG|2^^^SITE_B^MR"),
+        message(5, "ADT^A40", ONE_OF_B, "MRG|5^^^SITE_B^MR"),
+    ],
+    "5.hl7": [message(6, "ADT^A37", ONE_OF_B, TWO_OF_B), message(7, "ORU^R01", FIVE, "OBR|1|P1|F1|x")],
+}
+# Record, whether it is active, whom it is replaced by.
+PARTED = [("1", None, None), ("2", None, None), ("3", None, None), ("4", None, None), ("5", False, "1")]
+
+
+def deliver(folder: Path, deliveries: dict[str, list[str]], names: tuple[str, ...]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / name).write_text("".join(f"{line}\n" for line in DELIVERIES[name]), encoding="utf-8")
+        (folder / name).write_text("".join(f"{line}\n" for line in deliveries[name]), encoding="utf-8")
         # Files bear the order in which they were made, not that in which they arrive.
-        moment = NOON + list(DELIVERIES).index(name)
+        moment = NOON + list(deliveries).index(name)
         os.utime(folder / name, (moment, moment))
 
 
@@ -73,12 +105,18 @@ def live(lake: Path) -> list[tuple[str, str | None]]:
     return sorted(found)
 
 
-def run(tmp_path: Path, cut: list[tuple[str, ...]]) -> tuple[Path, list[dict[str, Any]]]:
+def run(
+    tmp_path: Path,
+    cut: list[tuple[str, ...]],
+    silo: str = SILO,
+    folder: str = SILO,
+    deliveries: dict[str, list[str]] = DELIVERIES,
+) -> tuple[Path, list[dict[str, Any]]]:
     lake, data = tmp_path / "lake", tmp_path / "data"
     told = []
     for names in cut:
-        deliver(data / SILO, names)
-        told.append(flow.run(lake, data, lambda step: step.scope == SILO and step.stage == "ingest"))
+        deliver(data / folder, deliveries, names)
+        told.append(flow.run(lake, data, lambda step: step.scope == silo and step.stage == "ingest"))
         assert flow.is_balanced(told[-1]), names
     return lake, told
 
@@ -99,6 +137,31 @@ def test_any_order_and_any_batches_end_in_the_same_silver(tmp_path, seed):
 @pytest.mark.parametrize("seed", range(100, 110))
 def test_many_orders_end_in_the_same_silver(tmp_path, seed):
     test_any_order_and_any_batches_end_in_the_same_silver(tmp_path, seed)
+
+
+def records_of_b(lake: Path) -> list[tuple[Any, ...]]:
+    number = "list_filter(identifier, lambda i: i.system LIKE '%SITE_B')[1].value"
+    found = flow.query(lake, "phi/silver/Patient", f"SELECT id, {number}, active, link[1].other.reference FROM t")
+    numbers = {f"Patient/{row[0]}": row[1] for row in found}
+    return sorted((row[1], row[2], row[3] and numbers[row[3]]) for row in found)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("seed", [2])
+def test_merges_and_unmerges_in_any_order_end_in_the_same_silver_and_persons(tmp_path, seed):
+    rng = random.Random(seed)
+    cut = batches(rng.choice(list(permutations(MESSAGES))), rng)
+    lake, _ = run(tmp_path, cut, FEED, "site_b_hl7v2_feed", MESSAGES)
+    assert records_of_b(lake) == PARTED, cut
+    assert flow.query(lake, "phi/silver/Linkage", "SELECT active FROM t") == [(False,), (False,)]
+    persons_lake.run(Lake(lake), load_catalog())
+    assert sorted(len(person) for person in persons_lake.persons(Lake(lake))) == [1, 1, 1, 2]
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("seed", range(100, 103))
+def test_merges_and_unmerges_in_more_orders(tmp_path, seed):
+    test_merges_and_unmerges_in_any_order_end_in_the_same_silver_and_persons(tmp_path, seed)
 
 
 @pytest.mark.spark

@@ -15,7 +15,7 @@ from cohortlake.core.persons.decisions import Decision
 from cohortlake.core.persons.ids import merged_into
 from spark_jobs import delta, match
 from spark_jobs.link_tables import forget, keep_decision, live, now, read_decisions, read_members, read_pairs, table
-from tests.persons_lake import ANN, ANN_A, ANN_B, BOB_A, HOSPITALS, Patient, hold, patient, persons, run
+from tests.persons_lake import ANN, ANN_A, ANN_B, BOB_A, HOSPITALS, Patient, hold, linkage, patient, persons, run
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,30 @@ def test_what_a_silo_merges_is_one_and_what_it_parts_again_is_two(tmp_path: Path
     hold(lake, catalog, {"a": [ANN_A, other]})
     run(lake, catalog)
     assert len(persons(lake)) == 2
+
+
+def test_linkages_join_records_and_part_them(tmp_path: Path, catalog: Catalog) -> None:
+    """HL7 v2's A24 and A37: unlike records linked, like ones not; a human and a merge know better."""
+    lake = Lake(tmp_path)
+    namesake = {**ANN_A, "id": "8"}
+    hold(lake, catalog, {"a": [ANN_A, BOB_A, namesake]})
+    linkage(lake, catalog, {("1", "2"): True, ("1", "8"): False, ("1", "gone"): True})
+    run(lake, catalog)
+    assert persons(lake) == {frozenset({("a", "1"), ("a", "2")}), frozenset({("a", "8")})}
+    linkage(lake, catalog, {("1", "2"): False, ("1", "8"): True})
+    run(lake, catalog)
+    both = {frozenset({("a", "1"), ("a", "8")}), frozenset({("a", "2")})}
+    assert persons(lake) == both
+    linkage(lake, catalog, {("1", "8"): False})
+    hold(lake, catalog, {"a": [ANN_A, BOB_A, {**namesake, "link": [{"other": {"reference": "Patient/1"}}]}]})
+    run(lake, catalog)
+    assert persons(lake) == both
+    hold(lake, catalog, {"a": [ANN_A, BOB_A, namesake]})
+    run(lake, catalog)
+    assert len(persons(lake)) == 3
+    keep_decision(lake, Decision(("a", "1"), ("a", "8"), True, "records office", "it is her", now()))
+    run(lake, catalog)
+    assert persons(lake) == both
 
 
 def test_a_patient_by_two_doors_of_one_hospital_is_one(tmp_path: Path, catalog: Catalog) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cohortlake.core.convert import Converted, Options, Problem, Record, dumps
 from cohortlake.core.hl7v2 import to_fhir
 
-PID = "PID|1||77^^^SITE^MR"
+PID, OTHER = "PID|1||77^^^SITE^MR", "PID|1||66^^^SITE^MR"
 
 
 def convert(
@@ -43,6 +43,11 @@ def differences(resource: dict[str, Any], wanted: dict[str, Any]) -> dict[str, A
         for path, value in wanted.items()
         if any(one not in values(resource, path) for one in (value if isinstance(value, list) else [value]))
     }
+
+
+def is_passing(resource: dict[str, Any]) -> bool:
+    """Whether a resource is older than whatever is told in full."""
+    return "passing" in values(resource, "meta.tag.code")
 
 
 def segment(name: str, fields: dict[int, str]) -> str:
@@ -550,15 +555,57 @@ def test_sch_appointment(event, status):
     assert not differences(appointment, fragment)
 
 
-@pytest.mark.parametrize("event", ["A18", "A30", "A34", "A36", "A39", "A40", "A47"])
-def test_a_merge_ends_one_record_and_links_both(event):
+@pytest.mark.parametrize("event", ["A18", "A30", "A34", "A36", "A39", "A40", "A46", "A47"])
+def test_a_merge_ends_one_record_and_is_told_by_it_alone(event):
     converted = convert(f"ADT^{event}", PID, "MRG|66^^^SITE^MR")
     kept, ended = made(converted, "Patient")
     assert ended["active"] is False
     assert ended["link"] == [{"other": {"reference": f"Patient/{kept['id']}"}, "type": "replaced-by"}]
-    assert kept["link"] == [{"other": {"reference": f"Patient/{ended['id']}"}, "type": "replaces"}]
-    [before] = made(convert("ADT^A01", "PID|1||66^^^SITE^MR"), "Patient")
+    assert not {"link", "active"} & kept.keys()
+    [before] = made(convert("ADT^A01", OTHER), "Patient")
     assert ended["id"] == before["id"]
+
+
+@pytest.mark.parametrize("event", ["A01", "A04", "A05", "A08", "A28", "A31"])
+def test_a_record_that_is_told_again_stands_on_its_own(event):
+    [again] = made(convert(f"ADT^{event}", OTHER), "Patient")
+    assert not {"link", "active"} & again.keys()
+    assert not is_passing(again)
+    # A result under the number that ended is no un-merge.
+    assert is_passing(made(convert("ORU^R01", OTHER, "OBR|1|P1|F1|x"), "Patient")[0])
+
+
+def test_linked_records_stay_distinct_and_unlinking_them_is_a_newer_version_of_the_same_fact():
+    linked, unlinked = convert("ADT^A24", PID, OTHER), convert("ADT^A37", OTHER, PID)
+    [together], [apart] = made(linked, "Linkage"), made(unlinked, "Linkage")
+    assert (together["id"], together["active"], apart["active"]) == (apart["id"], True, False)
+    patients = {f"Patient/{patient['id']}" for patient in made(linked, "Patient")}
+    assert {item["resource"]["reference"] for item in together["item"]} == patients
+    assert not any("link" in patient for converted in (linked, unlinked) for patient in made(converted, "Patient"))
+    # What is linked keeps what other messages say of it; what is unlinked stands, so that a merge is undone too.
+    assert all(is_passing(patient) for patient in made(linked, "Patient"))
+    assert not any(is_passing(patient) for patient in made(unlinked, "Patient"))
+    assert made(convert("ADT^A24", PID, PID), "Linkage") == []
+
+
+@pytest.mark.parametrize("event", ["A42", "A45", "A50"])
+def test_a_visit_that_gets_another_number_ends_under_the_old_one(event):
+    converted = convert(f"ADT^{event}", PID, "MRG|66^^^SITE^MR||||V1^^^SITE", pv1({2: "I", 19: "V2^^^SITE"}))
+    old, new = made(converted, "Encounter")
+    [before] = made(convert("ADT^A01", OTHER, pv1({2: "I", 19: "V1^^^SITE"})), "Encounter")
+    assert (old["id"], old["status"]) == (before["id"], "entered-in-error")
+    assert [(i.get("use"), i["value"]) for i in new["identifier"]] == [(None, "V2"), ("old", "V1")]
+    assert len(made(converted, "Patient")) == 1
+
+
+def test_visits_that_are_moved_keep_their_numbers_and_get_another_patient():
+    moves = [part for n in (1, 2) for part in (f"MRG|66^^^SITE^MR||||V{n}^^^SITE", pv1({19: f"V{n}^^^SITE"}))]
+    converted = convert("ADT^A45", PID, *moves)
+    [patient] = made(converted, "Patient")
+    before = [made(convert("ADT^A01", OTHER, pv1({19: f"V{n}^^^SITE"})), "Encounter")[0]["id"] for n in (1, 2)]
+    assert [e["id"] for e in made(converted, "Encounter")] == before
+    assert {e["subject"]["reference"] for e in made(converted, "Encounter")} == {f"Patient/{patient['id']}"}
+    assert converted.unmapped["MRG-1"] == 2
 
 
 def test_one_fact_has_one_id_whoever_tells_it():

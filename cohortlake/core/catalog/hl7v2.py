@@ -58,11 +58,15 @@ class DatatypeMap(Declaration):
 
 
 class Trigger(Declaration):
-    """What an event means: `set` gives the values that templates name as `@name`; `makes` replaces the message's."""
+    """What an event means: `set` gives the values that templates name as `@name`.
+
+    `makes` and `refers_to` replace the message's.
+    """
 
     title: str
     set: dict[str, str] = {}
     makes: list[str] | None = None
+    refers_to: list[str] | None = None
 
 
 class MessageMap(Declaration):
@@ -147,7 +151,7 @@ def _check(declared: Hl7v2) -> None:
         for made in [
             *message.makes,
             *message.refers_to,
-            *(m for t in message.triggers.values() for m in t.makes or ()),
+            *(m for t in message.triggers.values() for m in (*(t.makes or ()), *(t.refers_to or ()))),
         ]:
             if made not in declared.segments:
                 raise CatalogError(

@@ -7,7 +7,8 @@
     +OBX-5         of all such segments in the group and in those within it
     .4.2, .        relative to the value at hand (in datatype maps and `$each`)
     @name          what the message map sets; `@facility`, the URI of the sender; `@argument`: `| XTN.ContactPoint home`
-    & PID.Patient  a reference to what a segment map made, around here; `& order/OBX.Observation` within the group
+    & PID.Patient  a reference to what a segment map made, around here; `& order/OBX.Observation` within the group;
+                   `& message/PID.Patient[2]` to the second one
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ FIELD = re.compile(
     r"(?:\[(?P<nth>\d+)\]|\[\.(?P<by>\d+)=(?P<kinds>[^\]]+)\])?(?P<path>(?:\.\d+){0,2})"
 )
 RELATIVE = re.compile(r"\.(?P<path>\d+(?:\.\d+)?)?")
-REFERENCE = re.compile(r"& ?(?:(?P<group>[a-z_]+)/)?(?P<map>[A-Z0-9]{3}\.\w+)")
+REFERENCE = re.compile(r"& ?(?:(?P<group>[a-z_]+)/)?(?P<map>[A-Z0-9]{3}\.\w+)(?:\[(?P<nth>\d+)\])?")
 SEGMENTS = re.compile(r"(?P<within>\+)?(?P<segment>[A-Z][A-Z0-9]{2})")
 CONDITION = re.compile(r"(?P<no>not )?(?P<source>(?:\[[^\]]*\]|[^=!\[])+?)(?: (?P<op>=|!=) (?P<codes>.+))?")
 
@@ -101,10 +102,11 @@ def _variable(name: str) -> Source:
 
 
 def _reference(match: re.Match[str]) -> Source:
-    name, group = match["map"], match["group"]
+    name, group, nth = match["map"], match["group"], match["nth"]
 
     def read(scope: Scope) -> list[Value]:
-        return [((made,),) for made in scope.references(name, group)]
+        found = list(dict.fromkeys(scope.references(name, group)))
+        return [((made,),) for made in (found[int(nth) - 1 : int(nth)] if nth else found)]
 
     return Source(read, f"& {name}", frozenset())
 
@@ -134,7 +136,10 @@ def sources(text: str) -> list[Source]:
 
 
 def condition(text: str) -> tuple[Test, frozenset[tuple[str, int]]]:
-    """A condition: `A`, `not A`, `A = x y` (one of), `A != x`, several with `;`. Raises ValueError."""
+    """A condition: `A`, `not A`, `A = x y` (one of), `A != x`, several with `;`. Raises ValueError.
+
+    One code that has the shape of a field (`MRG-5.1 != +PV1-19.1`) is that field's value.
+    """
     tests: list[Test] = []
     fields: frozenset[tuple[str, int]] = frozenset()
     for part in text.split(";"):
@@ -142,16 +147,19 @@ def condition(text: str) -> tuple[Test, frozenset[tuple[str, int]]]:
         if match is None:
             raise ValueError(f"{part!r} is not a condition; expected `A`, `not A`, `A = x y` or `A != x`")
         source = _one(match["source"].strip())
-        fields |= source.fields
-        tests.append(_test(source, bool(match["no"]), match["op"], frozenset((match["codes"] or "").split())))
+        codes = match["codes"] or ""
+        other = _one(codes) if FIELD.fullmatch(codes) else None
+        fields |= source.fields | (other.fields if other else frozenset())
+        tests.append(_test(source, bool(match["no"]), match["op"], other or frozenset(codes.split())))
     return (lambda scope: all(test(scope) for test in tests)), fields
 
 
-def _test(source: Source, is_negated: bool, operator: str | None, codes: frozenset[str]) -> Test:
+def _test(source: Source, is_negated: bool, operator: str | None, right: frozenset[str] | Source) -> Test:
     def test(scope: Scope) -> bool:
         values = source.read(scope)
         if operator is None:
             return bool(values) != is_negated
+        codes = right if isinstance(right, frozenset) else {text_of(value) for value in right.read(scope)[:1]} or {""}
         found = (text_of(values[0]) if values else "") in codes
         return found if operator == "=" else not found
 

@@ -99,10 +99,11 @@ def first_of(parts: list[Make]) -> Make:
     return make
 
 
-def joined(parts: list[Make], between: str, kind: str) -> Make:
+def joined(parts: list[Make], between: str, kind: str, *, is_sorted: bool = False) -> Make:
     def make(scope: Scope) -> Found:
         found = [part(scope) for part in parts]
-        text = between.join(str(value) for values, _ in found for value in values)
+        texts = [str(value) for values, _ in found for value in values]
+        text = between.join(sorted(texts) if is_sorted else texts)
         is_found = any(counts for _, counts in found)
         if not (text and is_found):
             return NOTHING

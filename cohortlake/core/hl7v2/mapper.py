@@ -87,6 +87,7 @@ class Mapper:
             return Converted(problems=[*message.problems, Problem("no map for this message type", f"MSH-9: {code}")])
         trigger = found.triggers.get(event)
         makes = trigger.makes if trigger and trigger.makes is not None else found.makes
+        passing = trigger.refers_to if trigger and trigger.refers_to is not None else found.refers_to
         run = Run(self.declared, message, options, _variables(found, event))
         if trigger is None:
             run.warn("no map for this event: taken as the message type alone says", f"MSH-9: {code}^{event}")
@@ -94,7 +95,7 @@ class Mapper:
         maps = [self.maps[name] for name in makes]
         scopes = _identify(run, root, maps)
         for compiled, scope, reference in scopes:
-            meta = run.passing if compiled.declared.name in found.refers_to else run.meta
+            meta = run.passing if compiled.declared.name in passing else run.meta
             _make(run, compiled, scope, reference, meta)
         _count_unmapped(run, root, maps, scopes)
         if not run.resources:

@@ -8,7 +8,7 @@ Of a choice (`value[x]`) the first that gives anything stands.
     $each: OBX-5 or NTE   the object once for each repetition of a field, or for each such segment of the group
     $first: [a, b]        the first of the templates that gives anything
     $join: [a, b]         the texts that there are, with `$with` between them (a blank by default), encoded where the
-                          element is base64Binary
+                          element is base64Binary; with `$sorted: true` in alphabetical order
     $coding: [.1, .2, .3, .7]   a Coding of code, display, system name and version (`codes.coding`)
 """
 
@@ -40,7 +40,7 @@ from cohortlake.core.hl7v2.makers import (
 from cohortlake.core.hl7v2.run import Scope
 from cohortlake.core.readers.hl7v2 import Value
 
-DIRECTIVES = ("$needs", "$when", "$each", "$first", "$join", "$with", "$coding", "$value")
+DIRECTIVES = ("$needs", "$when", "$each", "$first", "$join", "$with", "$sorted", "$coding", "$value")
 
 
 @dataclass
@@ -132,7 +132,7 @@ class Compiler:
             return first_of([self.element(item, kind, path) for item in template["$first"]])
         if "$join" in template:
             parts = [self.element(item, "string", path) for item in template["$join"]]
-            return joined(parts, str(template.get("$with", " ")), kind)
+            return joined(parts, str(template.get("$with", " ")), kind, is_sorted=bool(template.get("$sorted")))
         if "$coding" in template:
             return self._coding([self._sources(text, path) for text in template["$coding"]], path)
         if kind in primitive_types():
