@@ -7,18 +7,19 @@ events:                       # dates of what happened to the patient: after bir
   - element: effectiveDateTime
     planned: status = 'planned'          # rows whose date may lie ahead
     after_death_days: 365                # how long after death such a record may still come; 30 unless said
-values:                       # measured values (Observation), by LOINC code and UCUM unit
-  - {loinc: 8867-4, unit: /min, name: heart rate, possible: [0, 500], plausible: [20, 300], reason: ...}
+values:                       # measured values (Observation), by LOINC code, in its unit of catalog/units/codes.yaml
+  - {loinc: 8867-4, name: heart rate, possible: [0, 500], plausible: [20, 300], reason: ...}
 checks:                       # anything else: `holds` is a condition, or `value` lies between `minimum` and `maximum`
   - {name: is not older than 120 years, kind: plausibility, severity: warn, value: ..., maximum: 120, reason: ...}
 ```
 
-A value that cannot be (outside `possible`) is quarantined; one that is unlikely (outside `plausible`) is a warning.
+A value that cannot be (outside `possible`) is quarantined; one that is unlikely (outside `plausible`) is a warning. A
+value in another unit is converted before it is judged; one whose unit cannot be converted is not judged, and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,16 +29,21 @@ from pydantic import Field, model_validator
 
 from cohortlake.core.catalog import Node
 from cohortlake.core.catalog.silo import Severity
-from cohortlake.core.catalog.source import Declaration, load
+from cohortlake.core.catalog.source import Declaration, line_of, load, read_yaml
 from cohortlake.core.checks import PATIENT_ELEMENTS
+from cohortlake.core.errors import CatalogError
 from cohortlake.core.rules import Check, Holds, InLife, Kind, Within
+from cohortlake.core.sql import literal
 from expectations.paths import element_sql, first_day
+from spark_jobs.units import Conversion, Converter, Seen
 
 FOLDER = Path(__file__).parent / "extras"
 # A birth date is a local day and an event's time is often UTC, so that the two may differ by a day.
 DAYS_BEFORE_BIRTH = 1
 DAYS_AHEAD = 1
 Bounds = tuple[float | None, float | None]
+# Decimals of a converted value: bounds are met in spite of the noise of binary fractions.
+PLACES = 9
 
 
 class Event(Declaration):
@@ -49,10 +55,9 @@ class Event(Declaration):
 
 
 class Value(Declaration):
-    """What one LOINC code in one UCUM unit can be, and is likely to be; `in_components` if panels hold it too."""
+    """What a LOINC code's value can be, and is likely to be, in its unit; `in_components` if panels hold it too."""
 
     loinc: str
-    unit: str
     name: str
     possible: Bounds = (None, None)
     plausible: Bounds = (None, None)
@@ -103,13 +108,29 @@ def _sheets(folder: Path) -> dict[str, Sheet]:
     return {path.stem: load(path, Sheet) for path in sorted(folder.glob("*.yaml"))}
 
 
-def extras(tree: Node, folder: Path = FOLDER) -> Extras:
-    """The written checks of a resource type. Raises CatalogError for a wrong file."""
+def extras(tree: Node, converter: Converter, seen: Sequence[Seen] = (), folder: Path = FOLDER) -> Extras:
+    """The written checks of a resource type, for a batch that has the units `seen`.
+
+    Raises CatalogError for a wrong file.
+    """
     sheet = _sheets(folder).get(tree.name)
     if sheet is None:
         return Extras()
-    checks = [*_events(tree, sheet), *_values(tree, sheet), *_written(tree, sheet)]
+    for value in sheet.values:
+        if value.loinc not in converter.units.codes:
+            path = folder / f"{tree.name}.yaml"
+            raise CatalogError(
+                f"{path}:{_line(path, value.loinc)}: values: {value.loinc} has no unit in catalog/units/codes.yaml",
+                "Declare its unit there; the bounds here are in it.",
+            )
+    checks = [*_events(tree, sheet), *_values(tree, sheet, converter, seen), *_written(tree, sheet)]
     return Extras(sheet.define, tuple(checks))
+
+
+def _line(path: Path, loinc: str) -> int:
+    content, lines = read_yaml(path)
+    place = next(at for at, value in enumerate(content["values"]) if value["loinc"] == loinc)
+    return line_of(lines, ("values", place, "loinc"))
 
 
 def _events(tree: Node, sheet: Sheet) -> Iterator[Check]:
@@ -128,30 +149,55 @@ def _events(tree: Node, sheet: Sheet) -> Iterator[Check]:
         yield Check(table, f"{name} is not in the future", "plausibility", "quarantine", soon, column, reason, sql)
 
 
-def _values(tree: Node, sheet: Sheet) -> Iterator[Check]:
+def unit_key(seen: Seen) -> str:
+    """A unit as `define` names it in `_unit`: its code and its words."""
+    return f"{seen.code or ''}|{seen.unit or ''}"
+
+
+def _in_standard_unit(units: Mapping[str, Conversion], unit: str, value: str) -> str:
+    """SQL of a value in its standard unit, by the unit that it came in; null for any other unit."""
+    branches = "".join(
+        f" WHEN {literal(came)} THEN {value if one.is_identity else _line_sql(one, value)}"
+        for came, one in units.items()
+    )
+    return f"CASE {unit}{branches} END" if branches else "CAST(NULL AS DOUBLE)"
+
+
+def _line_sql(one: Conversion, value: str) -> str:
+    return f"round({value} * {one.factor!r} + {one.offset!r}, {PLACES})"
+
+
+def _values(tree: Node, sheet: Sheet, converter: Converter, seen: Sequence[Seen]) -> Iterator[Check]:
     """Two checks a code at most; `define` gives `_loinc`, `_unit`, `_value` and, for panels, `_parts`."""
     table = tree.name
+    known: dict[str, dict[str, Conversion]] = {}
+    for one in seen:
+        conversion = converter.standard(one)
+        if conversion is not None and one.loinc in converter.units.codes:
+            known.setdefault(str(one.loinc), {})[unit_key(one)] = conversion
     for value in sheet.values:
-        sql = f"CASE WHEN _loinc = '{value.loinc}' AND _unit = '{value.unit}' THEN _value END"
+        units = known.get(value.loinc, {})
+        sql = f"CASE WHEN _loinc = {literal(value.loinc)} THEN {_in_standard_unit(units, '_unit', '_value')} END"
         if value.in_components:
-            part = f"list_filter(_parts, lambda p: p.loinc = '{value.loinc}' AND p.unit = '{value.unit}')[1].value"
-            sql = f"coalesce({sql}, {part})"
-        column = f"{value.name} ({value.loinc}, {value.unit})"
-        judged: list[tuple[str, Severity, Bounds]] = [
+            part = _in_standard_unit(units, "p.unit", "p.value")
+            judged = f"list_filter(_parts, lambda p: p.loinc = {literal(value.loinc)} AND {part} IS NOT NULL)"
+            sql = f"coalesce({sql}, list_transform({judged}, lambda p: {part})[1])"
+        column = f"{value.name} ({value.loinc}, {converter.units.codes[value.loinc].unit})"
+        bounds: list[tuple[str, Severity, Bounds]] = [
             ("possible", "quarantine", value.possible),
             ("plausible", "warn", value.plausible),
         ]
-        for word, severity, bounds in judged:
-            if bounds != (None, None):
-                name, within = f"{table} {column} is {word}", Within(*bounds)
+        for word, severity, ends in bounds:
+            if ends != (None, None):
+                name, within = f"{table} {column} is {word}", Within(*ends)
                 yield Check(table, name, "plausibility", severity, within, column, value.reason, sql)
     if sheet.values:
-        codes = ", ".join(sorted({f"'{value.loinc}'" for value in sheet.values}))
-        pairs = ", ".join(sorted({f"'{value.loinc} {value.unit}'" for value in sheet.values}))
-        sql = (
-            f"CASE WHEN _value IS NOT NULL AND _loinc IN ({codes}) THEN concat_ws(' ', _loinc, _unit) IN ({pairs}) END"
-        )
-        name, reason = f"{table} unit is known for its code", "the units of expectations/extras"
+        came = {one.loinc for one in seen if one.loinc in converter.units.codes}
+        pairs = [literal(f"{code} {unit}") for code, units in known.items() for unit in units]
+        is_known = f"concat_ws(' ', _loinc, _unit) IN ({', '.join(sorted(pairs))})" if pairs else "false"
+        is_due = f"_value IS NOT NULL AND _loinc IN ({', '.join(sorted(map(literal, came)))})" if came else "false"
+        sql = f"CASE WHEN {is_due} THEN {is_known} END"
+        name, reason = f"{table} unit is known for its code", "the units of catalog/units"
         yield Check(table, name, "conformance", "warn", Holds(), "unit", reason, sql)
 
 

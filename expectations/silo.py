@@ -27,6 +27,7 @@ from spark_jobs.batches import read_batch
 from spark_jobs.context import Context, StepResult
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.staged import Staged
+from spark_jobs.units import Converter, read_units
 
 DELIVERY = "delivery"
 # The plan of the staged patients' own checks: they are judged before who refers to them.
@@ -46,7 +47,8 @@ class SiloGate:
         self.batch = read_batch(folder) or {"batch": None, "delivered": {}}
         every = silo_checks(ctx.catalog, ctx.scope, staged)
         self.facts = [check for check in every if check.is_fact]
-        self.extras: dict[str, Extras] = {name: extras(ctx.catalog.resources[name]) for name in staged}
+        converter, seen = Converter(ctx.catalog.units), read_units(folder)
+        self.extras: dict[str, Extras] = {name: extras(ctx.catalog.resources[name], converter, seen) for name in staged}
         self.items: dict[str, list[Audited]] = {}
         for name in staged:
             checks = [check for check in every if check.table == name and not check.is_fact]

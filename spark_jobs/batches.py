@@ -98,7 +98,8 @@ def _fingerprint(catalog: Catalog, silo: str) -> str:
     """A hash of the declarations that decide how the silo's records become FHIR."""
     digest = hashlib.sha256()
     folder = catalog.folder
-    for path in sorted([*(folder / "silos" / silo).rglob("*.yaml"), *(folder / "resources").glob("*.yaml")]):
+    declared = [*(folder / "silos" / silo).rglob("*.yaml"), *(folder / "resources").glob("*.yaml")]
+    for path in sorted([*declared, *(folder / "units").glob("*.yaml"), *(folder / "conceptmaps").glob("*.*")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -34,7 +34,8 @@ BATCH_FILE = "_batch.json"
 
 def _fingerprint(catalog: Catalog) -> str:
     digest = hashlib.sha256()
-    for path in sorted((catalog.folder / "tables").rglob("*.*")):
+    declared = [*(catalog.folder / "tables").rglob("*.*"), *(catalog.folder / "units").glob("*.yaml")]
+    for path in sorted(declared):
         if "example" not in path.parts:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -141,7 +142,7 @@ def run(ctx: Context) -> StepResult:
         views = {table.name: (table, compile_view(ctx.catalog.views[table.name])) for table in tables.values()}
         silver = delta.read(ctx.spark, ctx.lake.silver(name), types[name])
         folders = {table: ctx.lake.gold(table) for table in tables}
-        made = write_views(view_arrays(silver, views, key), tables, folders, replaced)
+        made = write_views(view_arrays(silver, views, key), tables, folders, replaced, ctx.catalog.units)
         for staged in made.values():
             write_staged(folder, staged)
         done += len(tables)

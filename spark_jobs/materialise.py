@@ -15,12 +15,14 @@ from pyspark.sql import functions as F
 
 from cohortlake.core.catalog import Table
 from cohortlake.core.errors import CatalogError
+from cohortlake.core.terminology.units import Units
 from cohortlake.core.views import ViewPlan
 from cohortlake.core.views.needed import needed
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION, table_schema
 from spark_jobs.match import stand
 from spark_jobs.staged import Staged
+from spark_jobs.units import Converter, in_standard_units
 from spark_jobs.view_source import resources
 from spark_jobs.views import view_rows
 from spark_jobs.views_expressions import SqlKey
@@ -31,8 +33,8 @@ ROWS_PER_PART = 500_000
 
 def check_columns(table: Table, made: Sequence[str]) -> None:
     """Raises CatalogError where a table's view or SQL makes other columns than its declaration says."""
-    if set(made) != set(table.columns):
-        missing, extra = set(table.columns) - set(made), set(made) - set(table.columns)
+    if set(made) != set(table.viewed):
+        missing, extra = set(table.viewed) - set(made), set(made) - set(table.viewed)
         raise CatalogError(
             f"table {table.name}: declared but not made: {sorted(missing)}; made but not declared: {sorted(extra)}",
             f"Make catalog/tables/{table.name}/table.yaml agree with its view or SQL.",
@@ -40,7 +42,10 @@ def check_columns(table: Table, made: Sequence[str]) -> None:
 
 
 def view_arrays(silver: DataFrame, views: Mapping[str, tuple[Table, ViewPlan]], key: SqlKey) -> DataFrame:
-    """A column a view, named as its table: the view's rows of each resource as structs of the declared columns."""
+    """A column a view, named as its table: the view's rows of each resource as structs of the declared columns.
+
+    Those of `standard_units` are not among them; they are made where the rows are written.
+    """
     plans = [view for _, view in views.values()]
     rows = resources(silver, needed(plans[0], *plans[1:]))
     arrays = []
@@ -53,16 +58,16 @@ def view_arrays(silver: DataFrame, views: Mapping[str, tuple[Table, ViewPlan]], 
 
 def _declared(table: Table, row: Column) -> Column:
     """A view's row as the table declares it."""
-    values = {name: F.col(PARTITION) if name == PARTITION else row.getField(name) for name in table.columns}
-    return F.struct(*(values[name].cast(column.type).alias(name) for name, column in table.columns.items()))
+    values = {name: F.col(PARTITION) if name == PARTITION else row.getField(name) for name in table.viewed}
+    return F.struct(*(values[name].cast(table.columns[name].type).alias(name) for name in table.viewed))
 
 
 def write_views(
-    arrays: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path], replaced: pa.Table
+    arrays: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path], replaced: pa.Table, units: Units
 ) -> dict[str, Staged]:
     """Write each table's rows as parts below its folder, in one job; no reader sees them before `delta.commit`.
 
-    `replaced` are keys that others stand for (`spark_jobs.match`).
+    `replaced` are keys that others stand for (`spark_jobs.match`), `units` what `standard_units` are made by.
     """
     schemas = {
         name: table_schema({column: declared.type for column, declared in table.columns.items()})
@@ -71,6 +76,7 @@ def write_views(
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         waiting: dict[str, list[pa.Table]] = {name: [] for name in schemas}
+        converter = Converter(units)
 
         def write(name: str) -> Iterator[pa.RecordBatch]:
             data = pa.concat_tables(waiting[name]) if waiting[name] else schemas[name].empty_table()
@@ -83,8 +89,10 @@ def write_views(
             for name, schema in schemas.items():
                 found = batch.column(name).flatten()
                 if len(found):
-                    rows = pa.Table.from_struct_array(found).cast(schema)
-                    waiting[name].append(stand(rows, tables[name].key[0], replaced))
+                    rows = pa.Table.from_struct_array(found)
+                    if (declared := tables[name].standard_units) is not None:
+                        rows = in_standard_units(rows, declared, converter)
+                    waiting[name].append(stand(rows.select(schema.names).cast(schema), tables[name].key[0], replaced))
                 if sum(table.num_rows for table in waiting[name]) >= ROWS_PER_PART:
                     yield from write(name)
         for name in schemas:

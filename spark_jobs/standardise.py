@@ -22,6 +22,7 @@ from spark_jobs.staged import write_staged
 from spark_jobs.standardise_convert import standardise_converted
 from spark_jobs.standardise_csv import standardise_csv
 from spark_jobs.type_fhir import stage_typed, typing_unit
+from spark_jobs.units import Converter, keep_units, seen_units, unmapped_units
 
 # Row groups of bronze, of about 8 MB of records each, that one task makes one row group of silver of.
 GROUPS_PER_TASK = 8
@@ -105,7 +106,10 @@ def run(ctx: Context) -> StepResult:
     _hold(ctx, batch, made["rejected"])
     for staged in made["staged"].values():
         write_staged(folder, staged)
-    unmapped.keep(ctx.lake, ctx.scope, batch.batch, ctx.run_id, made.get("unmapped", {}))
+    seen = seen_units(ctx.lake.silver("Observation"), made["staged"].get("Observation"))
+    keep_units(folder, seen)
+    codes = {**made.get("unmapped", {}), **unmapped_units(seen, Converter(ctx.catalog.units))}
+    unmapped.keep(ctx.lake, ctx.scope, batch.batch, ctx.run_id, codes)
     tombstones.stage(folder, made.get("deletes", []))
     books = list(made["books"].values())
     facts: dict[str, Any] = {
@@ -113,7 +117,7 @@ def run(ctx: Context) -> StepResult:
         "feeds": batch.feeds(),
         "replayed": len(batch.replayed),
         "unexpected": {name: dict(counts) for name, counts in made["unexpected"].items() if counts},
-        "unmapped": made.get("unmapped", {}),
+        "unmapped": codes,
         "not_mapped": made.get("not_mapped", {}),
         "warnings": made.get("warnings", {}),
         "deletes": len(made.get("deletes", [])),

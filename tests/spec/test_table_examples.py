@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 
 from cohortlake.core.catalog import Catalog, Table, load_catalog
 from spark_jobs.fhir_types import spark_schema
+from spark_jobs.units import Converter, in_standard_units
 from spark_jobs.views import view_frame
 
 CATALOG: Catalog = load_catalog()
@@ -91,6 +92,10 @@ def test_view_example(spark: SparkSession, name: str) -> None:
     schema = spark_schema(CATALOG.resources[view["resource"]])
     resources = spark.read.json(str(folder / "input.ndjson"), schema=schema, mode="FAILFAST")
     found = view_frame(resources, view)
+    if table.standard_units is not None:
+        rows = in_standard_units(found.toArrow(), table.standard_units, Converter(CATALOG.units))
+        made = [column for column in table.columns if column in table.standard_units.made]
+        found = spark.createDataFrame(rows.select([*found.columns, *made]))
     declared = {column: kind for column, kind in _types(table).items() if column != "silo"}
     assert _simple(found) == declared
     _assert_same(found, spark, folder / "expected.csv")

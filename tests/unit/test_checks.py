@@ -20,6 +20,7 @@ from expectations.audit import breaks_sql
 from expectations.custom import is_fhir_date
 from expectations.examine import VERDICTS, validate
 from expectations.extras import extras
+from spark_jobs.units import Converter
 
 A = "site_a_fhir_r4"
 
@@ -83,9 +84,10 @@ def test_a_silo_of_tables_is_not_held_to_its_columns_as_if_they_were_elements(ca
 
 
 def test_names_are_unique_in_each_silo_together_with_the_written_checks(catalog):
+    converter = Converter(catalog.units)
     for silo in catalog.silos:
         derived = silo_checks(catalog, silo)
-        written = [check for tree in catalog.resources.values() for check in extras(tree).checks]
+        written = [check for tree in catalog.resources.values() for check in extras(tree, converter).checks]
         assert len({check.name for check in derived}) == len(derived)
         assert not {check.name for check in derived} & {check.name for check in written}
 

@@ -1,12 +1,12 @@
 -- What was known at the end of the index date. A record counts from the day that it was on record (issued, recorded),
 -- not only from the day that it is true of. The status of an order or diagnosis is left alone: it is that of the extract.
 WITH measurements AS (
-  SELECT patient_key, laboratory_result_key AS record_key, laboratory_code AS code, result_value AS value, observed_at,
+  SELECT patient_key, laboratory_result_key AS record_key, laboratory_code AS code, standard_value AS value, observed_at,
     greatest(observed_at, issued_at) AS known_at
   FROM laboratory_results
   WHERE status IN ('final', 'amended', 'corrected')
   UNION ALL
-  SELECT patient_key, vital_sign_key, vital_sign_code, vital_sign_value, observed_at, greatest(observed_at, issued_at)
+  SELECT patient_key, vital_sign_key, vital_sign_code, standard_value, observed_at, greatest(observed_at, issued_at)
   FROM vital_signs
   WHERE status IN ('final', 'amended', 'corrected')
 ),

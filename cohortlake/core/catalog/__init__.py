@@ -17,6 +17,7 @@ from cohortlake.core.catalog.source import load
 from cohortlake.core.catalog.table import Table
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.fhir.definitions import resource_types
+from cohortlake.core.terminology.units import Spellings, Units, load_units
 
 __all__ = ["Catalog", "CodeMap", "Cohort", "Feed", "Mapping", "Node", "Silo", "Table", "load_catalog"]
 
@@ -49,6 +50,7 @@ class Catalog:
     tables: dict[str, Table]
     cohorts: dict[str, Cohort]
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
+    units: Units = field(default_factory=lambda: Units({}, {}, Spellings()))
 
 
 def _each(folder: Path, pattern: str) -> dict[str, Path]:
@@ -114,7 +116,8 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     tables = {n: load(p, Table, name=n) for n, p in _each(folder / "tables", "*/table.yaml").items()}
     views = {name: _read_view(folder / "tables" / name / "view.json") for name, t in tables.items() if t.is_view}
     cohorts = {n: load(p, Cohort, name=n) for n, p in _each(folder / "cohorts", "*/cohort.yaml").items()}
-    return Catalog(folder, silos, mappings, maps, resources, tables, cohorts, views)
+    units = load_units(folder / "units")
+    return Catalog(folder, silos, mappings, maps, resources, tables, cohorts, views, units)
 
 
 def _read_view(path: Path) -> dict[str, Any]:
