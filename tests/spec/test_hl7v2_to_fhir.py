@@ -74,7 +74,12 @@ PATIENTS = [
     ("||||19630105|F", {"birthDate": "1963-01-05", "gender": "female"}),
     ("||||196301", {"birthDate": "1963-01"}),
     ("||||1963", {"birthDate": "1963"}),
-    ("||||19630105103000", {"birthDate": "1963-01-05"}),
+    (
+        "||||19630105103000",
+        {"birthDate": "1963-01-05", "_birthDate.extension.valueDateTime": "1963-01-05T10:30:00+01:00"},
+    ),
+    ("||||||||1 Elm St^^Salem|Essex", {"address.city": "Salem", "address.district": "Essex"}),
+    ("||||||||1 Elm St^^Salem^^^^^^&Essex", {"address.district": "Essex"}),
     ("|||||Q", {"gender": "unknown"}),
     (
         "||||||||1 Elm St&Elm&1^Apt 2^Salem^MA^01970^USA^H^^Essex",
@@ -117,6 +122,8 @@ PATIENTS = [
     ("||||||||||||||||||||||||||20250101|Y", {"deceasedDateTime": "2025-01-01"}),
     ("|||||||||||||||||||||||||||Y", {"deceasedBoolean": True}),
     ("|||||||||||||||||||||Y|2", {"multipleBirthInteger": 2}),
+    ("|||||||||||||||||||||||||BT^Bhutan", {"extension.extension.valueCodeableConcept.coding.code": "BT"}),
+    ("||||||||||||||||||||||||||||||||125097000^^SCT", {"extension.extension.url": "species"}),
 ]
 
 
@@ -124,6 +131,40 @@ PATIENTS = [
 def test_pid_patient(fields, fragment):
     [patient] = made(convert("ADT^A28", PID + fields), "Patient")
     assert not differences(patient, fragment)
+
+
+def test_a_day_of_birth_has_no_time():
+    [patient] = made(convert("ADT^A28", f"{PID}||||19630105"), "Patient")
+    assert "_birthDate" not in patient
+
+
+TIMINGS = [
+    # TQ1 by field; the ServiceRequest
+    ({7: "20250102"}, {"occurrenceDateTime": "2025-01-02"}),
+    (
+        {2: "2^mL", 3: "BID", 7: "20250102", 8: "20250103", 13: "15^min", 14: "4"},
+        {
+            "quantityQuantity.value": 2,
+            "occurrenceTiming.code.coding.code": "BID",
+            "occurrenceTiming.repeat.boundsPeriod.end": "2025-01-03",
+            "occurrenceTiming.repeat.duration": 15,
+            "occurrenceTiming.repeat.durationUnit": "min",
+            "occurrenceTiming.repeat.count": 4,
+        },
+    ),
+    ({13: "2^hr"}, {"occurrenceTiming.repeat.durationUnit": "h"}),
+    ({13: "2^moon", 14: "4"}, {"occurrenceTiming.repeat.count": 4}),
+]
+
+
+@pytest.mark.parametrize(("fields", "fragment"), TIMINGS)
+def test_tq1_service_request(fields, fragment):
+    segments = ["ORC|NW|P1", segment("TQ1", fields), "OBR|1|P1||1^x^L"]
+    [request] = made(convert("OML^O21", PID, *segments), "ServiceRequest")
+    assert not differences(request, fragment)
+    repeat = request.get("occurrenceTiming", {}).get("repeat", {})
+    assert ("duration" in repeat) == ("durationUnit" in repeat)
+    assert "_durationUnit" not in repeat
 
 
 IDENTIFIERS = [
@@ -685,12 +726,12 @@ def test_a_time_that_is_none_is_left_out_and_told(sent):
 
 
 def test_nothing_is_dropped_in_silence():
-    pid = segment("PID", {3: "77^^^SITE^MR", 8: "Q", 28: "local"})
+    pid = segment("PID", {3: "77^^^SITE^MR", 8: "Q", 38: "local"})
     visit = segment("PV1", {2: "I", 14: '""', 18: "Z"})
     converted = convert(
         "ADT^A01", pid, visit, "NTE|1||of the visit", "ZPI|1|secret", "OBX|1|ST|a^^L||x", "NTE|1||taken"
     )
-    assert set(converted.unmapped) == {"PID-28", "PV1-14 (delete)", "PV1-18", "NTE-1", "NTE-3", "ZPI-1", "ZPI-2"}
+    assert set(converted.unmapped) == {"PID-38", "PV1-14 (delete)", "PV1-18", "NTE-1", "NTE-3", "ZPI-1", "ZPI-2"}
     assert converted.unmapped["NTE-3"] == 1
     assert converted.codes["0001", "Q"] == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cohortlake.core.convert import Converted, Options, Problem, Record
 from cohortlake.core.hl7v2.mapper import mapper
 from cohortlake.core.readers.hl7v2 import NotAMessageError, parse
+from cohortlake.core.readers.hl7v2_fields import in_place
 from cohortlake.core.readers.hl7v2_framing import looks_like, records
 
 __all__ = ["looks_like", "records", "to_fhir"]
@@ -18,4 +19,5 @@ def to_fhir(record: Record, options: Options | None = None) -> Converted:
         message = parse(record.payload)
     except NotAMessageError as error:
         return Converted(problems=[Problem(str(error), "MSH")])
-    return mapper().to_fhir(message, options or Options())
+    options = options or Options()
+    return mapper().to_fhir(in_place(message, dict(options.field_places)), options)

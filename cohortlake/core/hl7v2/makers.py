@@ -35,11 +35,18 @@ def _system(value: Value, scope: Scope) -> str | None:
     return codes.system_uri(name, scope.run) if name else None
 
 
+def _timed(value: Value, scope: Scope) -> str | None:
+    """A time that says more than its day (`YYYYMMDD`)."""
+    text = codes.text_of(value)
+    return text if len(text) > len("YYYYMMDD") else None
+
+
 TEXTS: dict[str, Callable[[Value, Scope], str | None]] = {
     "authority": codes.authority,
     "entity_authority": lambda value, scope: codes.authority(value[1:], scope),
     "system": _system,
     "text": _whole,
+    "timed": _timed,
 }
 
 

@@ -66,9 +66,10 @@ class Compiler:
         for name, child in template.items():
             if name.startswith("$"):
                 continue
-            if name not in known:
+            bare = name.removeprefix("_")
+            if bare not in known or (bare != name and known[bare].type not in primitive_types()):
                 raise self.fail(f"{path}.{name}", f"{kind} has no such element; it has {', '.join(sorted(known))}")
-            element = known[name]
+            element = known[bare] if bare == name else known[bare]._replace(name=name, type="Element", codes=None)
             if isinstance(child, list) and not element.is_list:
                 raise self.fail(f"{path}.{name}", "this element does not repeat, but the template has a list")
             items = child if isinstance(child, list) else [child]
