@@ -26,8 +26,8 @@ from spark_jobs.fhir_types import fhir_schema
 
 DATA = Path(os.environ.get("COHORTLAKE_DATA", Path(__file__).parents[3] / "shared/data"))
 SITE, SAMPLES = DATA / "site_c_ccda_cpcds", DATA / "ccda_samples_fhir_converter"
-FRAGMENTS, EXPECTED = DATA / "ccda_fragments_hl7", DATA / "fhir_converter_expected" / "ccda"
-for folder in (SITE, SAMPLES, FRAGMENTS, EXPECTED):
+FRAGMENTS = DATA / "ccda_fragments_hl7"
+for folder in (SITE, SAMPLES, FRAGMENTS):
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there (set COHORTLAKE_DATA)", allow_module_level=True)
 
@@ -239,79 +239,3 @@ def test_an_embedded_document_comes_out_as_it_went_in():
     found = [r for r in made.resources if r["resourceType"] == "DocumentReference"]
     [attachment] = [content["attachment"] for r in found for content in r["content"]]
     assert base64.b64decode(attachment["data"]) == base64.b64decode(b"".join(data[1].split()))
-
-
-# Where the converter and the guide part, by resource and element; the guide is followed.
-GUIDE_WINS = {
-    ("Composition", "identifier"): "theirs is the root alone",
-    ("Composition", "section"): "theirs holds titles in place of the text",
-    ("Composition", "attester"): "theirs leaves out who signed beside the legal authenticator",
-    ("Composition", "event"): "theirs leaves out code and performers",
-    ("Patient", "extension"): "theirs has no system in race and ethnicity, and none of the other extensions",
-    ("Patient", "communication"): "theirs leaves out proficiency",
-    ("Encounter", "status"): "theirs is `unknown`; the guide derives it from the times",
-    ("Encounter", "class"): "theirs is the CPT code; the guide maps it to ActCode",
-    ("Observation", "valueQuantity"): "theirs has no system and code; CDA's units are UCUM",
-    ("Observation", "referenceRange"): "the same for its quantities",
-    ("Observation", "interpretation"): "in a component, for blood pressure",
-    ("Observation", "code"): "blood pressure is one panel with two components",
-    ("AllergyIntolerance", "reaction"): "theirs repeats the substance as a reaction",
-    ("AllergyIntolerance", "clinicalStatus"): "theirs is the observation's status; the guide wants the concern's",
-    ("MedicationStatement", "medicationReference"): "a Medication is made where it has a maker",
-    ("MedicationStatement", "dosage"): "MedicationRequest.dosageInstruction, by the guide",
-    ("Immunization", "route"): "theirs leaves the NCI Thesaurus an OID",
-    ("Immunization", "vaccineCode"): "theirs leaves CVX an OID, and leaves out the original text",
-    ("Immunization", "site"): "theirs leaves out the original text",
-    ("Condition", "code"): "theirs leaves out the original text",
-    ("Procedure", "code"): "theirs leaves out the original text",
-    ("DiagnosticReport", "effectivePeriod"): "a period whose ends are one moment is a dateTime",
-    ("Device", "type"): "theirs is the software's name",
-    ("FamilyMemberHistory", "bornString"): "a year is a date",
-    ("FamilyMemberHistory", "condition"): "theirs has no unit in ages",
-    ("FamilyMemberHistory", "relationship"): "theirs takes one of the codes",
-}
-
-
-def normal(value: Any) -> Any:
-    """A value without what is another's (references) or for the eye (displays, blanks)."""
-    if isinstance(value, dict):
-        return {k: normal(v) for k, v in value.items() if k not in ("display", "reference")}
-    if isinstance(value, list):
-        return [normal(v) for v in value]
-    return " ".join(value.split()) if isinstance(value, str) else value
-
-
-def known_by(resource: Resource) -> set[str]:
-    given = resource.get("identifier", [])
-    values = [i.get("value") or "" for i in (given if isinstance(given, list) else [given])]
-    found = {value.removeprefix("urn:uuid:").removeprefix("urn:oid:").lower() for value in values}
-    return {"*"} if resource["resourceType"] in ("Composition", "Patient") else found - {""}
-
-
-def compared() -> Iterator[tuple[str, str, bool]]:
-    """Type, element and agreement, for each element of the converter's resources that are in ours too."""
-    ours = {name: made for name, _, made in samples()}
-    for path in sorted(EXPECTED.glob("*.json.gz")):
-        bundle = json.loads(gzip.decompress(path.read_bytes()))
-        made = [json.loads(dumps(r)) for r in ours[path.name.removesuffix("-expected.json.gz")].resources]
-        for theirs in (entry["resource"] for entry in bundle["entry"]):
-            kind = {"MedicationStatement": "MedicationRequest"}.get(theirs["resourceType"], theirs["resourceType"])
-            same = [r for r in made if r["resourceType"] == kind and known_by(r) & known_by(theirs)]
-            names = [name for name in theirs if name not in ("resourceType", "id", "meta", "text")]
-            # Several facts of a sample may carry one id: the likest is meant.
-            agreed = [{n for n in names if normal(theirs[n]) == normal(r.get(n))} for r in same]
-            if agreed:
-                best = max(agreed, key=len)
-                yield from ((theirs["resourceType"], name, name in best) for name in names)
-
-
-def test_agreement_with_another_converter():
-    told = list(compared())
-    disagree = Counter((kind, name) for kind, name, is_same in told if not is_same)
-    agree = sum(is_same for _, _, is_same in told)
-    explained = sum(count for place, count in disagree.items() if place in GUIDE_WINS)
-    print(f"{agree} of {len(told)} elements agree, {explained} of the others explained")
-    assert len(told) >= 1_222
-    assert agree / len(told) >= 0.83
-    assert (agree + explained) / len(told) >= 0.98
-    assert GUIDE_WINS.keys() <= disagree.keys()
