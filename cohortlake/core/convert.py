@@ -44,11 +44,12 @@ class Options:
     """What a silo declares of its sender.
 
     `zone` (an IANA name) is that of times that carry none. `authorities` are the URIs of the sender's own names of
-    assigning authorities.
+    assigning authorities. `field_places` say where the sender has fields of HL7 v2 that it puts elsewhere.
     """
 
     zone: str = "UTC"
     authorities: tuple[tuple[str, str], ...] = ()
+    field_places: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
