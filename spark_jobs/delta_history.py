@@ -37,10 +37,13 @@ Action = dict[str, Any]
 
 @dataclass
 class Gone:
-    """What is to go of a table, by data file and physical row number: rows, and payloads that are to be others."""
+    """What is to go of a table, by data file and physical row number: rows, and texts that others take the place of.
+
+    `changed` has the new text (or null) by row and column; `meta.source` is an element of the column `meta`.
+    """
 
     rows: dict[str, list[int]] = field(default_factory=dict)
-    changed: dict[str, dict[int, str]] = field(default_factory=dict)
+    changed: dict[str, dict[int, dict[str, str | None]]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.changed)
@@ -75,7 +78,7 @@ def _logged(table: Path) -> Iterator[tuple[Path, list[Action]]]:
 
 
 def _files(table: Path) -> list[_File]:
-    found = {}
+    found: dict[tuple[str, str], _File] = {}
     for path, actions in _logged(table):
         version = int(path.name[:20])
         for action in actions:
@@ -144,7 +147,9 @@ def _live(table: Path, file: _File) -> set[int]:
     return {row for (row,) in found}
 
 
-def _rewrite(source: Path, target: Path, gone: set[int], live: set[int] | None, changed: Mapping[int, str]) -> int:
+def _rewrite(
+    source: Path, target: Path, gone: set[int], live: set[int] | None, changed: Mapping[int, Mapping[str, str | None]]
+) -> int:
     """Copy a file row group by row group, but for some rows; gives the rows written."""
     reader = pq.ParquetFile(source)
     start = written = 0
@@ -162,11 +167,26 @@ def _rewrite(source: Path, target: Path, gone: set[int], live: set[int] | None, 
     return written
 
 
-def _changed(rows: pa.Table, numbers: range, changed: Mapping[int, str]) -> pa.Table:
-    column = rows["payload"].to_pylist()
-    values = [changed.get(number, value) for number, value in zip(numbers, column, strict=True)]
-    place = rows.schema.get_field_index("payload")
-    return rows.set_column(place, rows.schema.field(place), pa.array(values, rows.schema.field(place).type))
+def _changed(rows: pa.Table, numbers: range, changed: Mapping[int, Mapping[str, str | None]]) -> pa.Table:
+    for path in sorted({path for values in changed.values() for path in values}):
+        new = {n - numbers.start: values[path] for n, values in changed.items() if n in numbers and path in values}
+        if new:
+            name, _, element = path.partition(".")
+            place = rows.schema.get_field_index(name)
+            column = rows.column(place).combine_chunks()
+            rows = rows.set_column(place, rows.schema.field(place), _replaced(column, element, new))
+    return rows
+
+
+def _replaced(column: pa.Array, element: str, new: Mapping[int, str | None]) -> pa.Array:
+    """A column of texts with others in some rows; or a column of structs, one of whose elements is such a column."""
+    if element:
+        fields = list(column.type)
+        children = [column.field(one.name) for one in fields]
+        place = column.type.get_field_index(element)
+        children[place] = _replaced(children[place], "", new)
+        return pa.StructArray.from_arrays(children, fields=fields, mask=column.is_null())
+    return pa.array([new.get(n, value) for n, value in enumerate(column.to_pylist())], column.type)
 
 
 def _like(metadata: pq.FileMetaData) -> dict[str, Any]:

@@ -15,8 +15,8 @@ app = typer.Typer(
     name="cohortlake",
     help="Siloed clinical data in, trusted cohorts out.",
     epilog="Exit codes: 0 done · 2 usage · 10 catalog · 11 unsigned protocol · 12 source folder · 13 view · "
-    "14 conformance · 15 records quarantined · 20 gate failed · 21 books do not balance · 30 lake busy · "
-    "31 lake cannot be written · 1 anything else.",
+    "14 conformance · 15 records quarantined · 20 gate failed · 21 books do not balance · 22 erasure not proven · "
+    "30 lake busy · 31 lake cannot be written · 1 anything else.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -47,6 +47,7 @@ def main() -> None:
         codes,
         convert,
         doctor,
+        erase,
         export,
         fetch,
         look,

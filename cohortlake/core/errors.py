@@ -77,3 +77,9 @@ class QuarantinedError(CohortlakeError):
     """Some records could not be converted; the others were."""
 
     exit_code = 15
+
+
+class NotProvenError(CohortlakeError):
+    """An erasure's proof found the person in the lake."""
+
+    exit_code = 22

@@ -2,6 +2,7 @@
 
 ```
 LAKE/phi/       bronze/<silo>  silver/<ResourceType>  tombstones  same_facts  persons/  quarantine  staging/  vault/
+                erased  erasing.json
 LAKE/research/  gold/<table>   releases/<cohort>/<version>/  staging/
 LAKE/ops/       accounting  runs/<run>/<step>.json  docs/  locks/
 ```
@@ -47,6 +48,15 @@ class Lake:
     @property
     def quarantined_files(self) -> Path:
         return self.root / "phi/quarantine/files"
+
+    @property
+    def erased(self) -> Path:
+        return self.root / "phi/erased"
+
+    @property
+    def erasing(self) -> Path:
+        """Where an erasure that is under way is noted; it names the person, and goes when the erasure is done."""
+        return self.root / "phi/erasing.json"
 
     @property
     def vault(self) -> Path:

@@ -2,7 +2,7 @@
 
 ```
 LAKE/research/releases/<cohort>/<version>/
-    train.parquet  validation.parquet  test.parquet  datasheet.md  release.json
+    train.parquet  validation.parquet  test.parquet  datasheet.md  release.json      or, taken back, withdrawn.json
 ```
 
 A version is the declaration's version and a content hash (`1.0.0-3fa2c1d9`): equal content has an equal name, wherever
@@ -15,13 +15,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cohortlake.core.errors import UsageError
-from cohortlake.core.lake import Lake
+from cohortlake.core.lake import Lake, write_error
 
 FACTS = "release.json"
+WITHDRAWN = "withdrawn.json"
 SPLITS = ("train", "validation", "test")
 HASH_DIGITS = 8
 
@@ -67,6 +69,12 @@ def read_release(folder: Path) -> Release:
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
+        if (folder / WITHDRAWN).exists():
+            about = json.loads((folder / WITHDRAWN).read_text(encoding="utf-8"))
+            raise UsageError(
+                f"{folder.name} was withdrawn at {about['withdrawn_at']}: a person in it was erased",
+                "`cohortlake run` releases anew, without the person; `cohortlake training list` names what there is.",
+            ) from error
         raise UsageError(f"{folder}: there is no release here", "`cohortlake training list` names them.") from error
     except json.JSONDecodeError as error:
         raise UsageError(f"{folder / FACTS}:{error.lineno}: not JSON: {error.msg}", "It is damaged.") from error
@@ -88,6 +96,21 @@ def find_release(lake: Lake, cohort: str, version: str | None = None) -> Release
     if not releases:
         raise UsageError(f"{cohort} has no release in {lake.root}", "`cohortlake run` makes one.")
     return releases[-1]
+
+
+def withdraw(folder: Path, erasure: str) -> None:
+    """Take a release back: its data go, and a note says when and by which erasure. Raises LakeWriteError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A folder without its facts is no release, so these go first.
+        for path in sorted(folder.iterdir(), key=lambda path: path.name != FACTS):
+            if path.name != WITHDRAWN:
+                path.unlink()
+        if not (folder / WITHDRAWN).exists():
+            about = {"withdrawn_at": datetime.now(UTC).isoformat(timespec="seconds"), "erasure": erasure}
+            (folder / WITHDRAWN).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise write_error(error, folder) from error
 
 
 def verify(release: Release) -> list[str]:

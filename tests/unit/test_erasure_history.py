@@ -141,5 +141,5 @@ def test_killed_anywhere_it_ends_the_same(table, monkeypatch, step):
 
 def test_a_payload_is_changed_in_its_place(table):
     (name,) = [name for name in data_files(table) if pq.read_metadata(table / name).num_rows == 2]
-    purge(table, Gone(changed={name: {0: "nobody"}}), facts={})
+    purge(table, Gone(changed={name: {0: {"payload": "nobody"}}}), facts={})
     assert at(table, 1) == ["Bob", "nobody"]
