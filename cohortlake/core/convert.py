@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -107,17 +106,21 @@ def guess_format(data: bytes) -> str | None:
     return next((name for name in FORMATS if format_named(name).looks_like(data[:HEAD])), None)
 
 
-# Marks a number while it is a string in JSON; no string of FHIR may hold it.
+# Stands around a number while it is a string in JSON; no string of FHIR may hold it.
 _MARK = "\x00"
-_MARKED = re.compile(r'"\\u0000([^"]*)"')
+_OPENING, _CLOSING = '"\\u0000', '\\u0000"'
+
+
+def _number(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"{_MARK}{value:f}{_MARK}"
+    raise TypeError(f"{type(value).__name__} is not a FHIR value")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_number)
 
 
 def dumps(resource: dict[str, Any]) -> str:
     """A resource as one line of JSON; a Decimal is written with the digits that it has (13.40 stays 13.40)."""
-
-    def number(value: object) -> str:
-        if isinstance(value, Decimal):
-            return f"{_MARK}{value:f}"
-        raise TypeError(f"{type(value).__name__} is not a FHIR value")
-
-    return _MARKED.sub(r"\1", json.dumps(resource, ensure_ascii=False, separators=(",", ":"), default=number))
+    text = _ENCODER.encode(resource)
+    return text.replace(_OPENING, "").replace(_CLOSING, "") if _OPENING in text else text

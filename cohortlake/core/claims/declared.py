@@ -67,6 +67,11 @@ class ResourceMap(Declaration):
     elements: dict[str, Any] = {}
 
 
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.ASCII)
+
+
 class Codes(Declaration):
     """Codes of a system: those that match `pattern`, where the argument of `@` is one of `when`.
 
@@ -83,7 +88,7 @@ class Codes(Declaration):
 
     def matches(self, code: str) -> bool:
         """Whether a code is written as those of the system are."""
-        return re.fullmatch(self.pattern, code, re.ASCII) is not None
+        return _pattern(self.pattern).fullmatch(code) is not None
 
 
 class Shared(Declaration):

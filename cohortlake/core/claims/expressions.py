@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from cohortlake.core.claims.declared import Declared
 from cohortlake.core.claims.layout import Layout, plain
-from cohortlake.core.claims.run import Scope
+from cohortlake.core.claims.run import ALWAYS, Scope, bit
 from cohortlake.core.claims.values import day
 
 WAY = re.compile(
@@ -77,6 +77,12 @@ class Reader:
             return "".join(values) if all(values) else ""
 
         return read
+
+    def needs(self, text: str) -> int:
+        """The cells of which one at least must have a value for a source to have one (`Cells.held`)."""
+        names = [part.strip() for part in text.split(" & ")]
+        places = [self.layout.place(name) for name in names if name != "." and name[:1] != "'"]
+        return sum(bit(place) for place in {*places} if place is not None) or ALWAYS
 
     def text(self, text: str) -> Read | None:
         """The first of some sources that has a value, as it came or as the year of a date."""

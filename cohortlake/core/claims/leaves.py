@@ -6,15 +6,17 @@ from cohortlake.core.catalog.mapping import CodeMap
 from cohortlake.core.claims.declared import Codes
 from cohortlake.core.claims.makers import NOTHING, Found, Make, Read
 from cohortlake.core.claims.run import Scope, coded
-from cohortlake.core.claims.values import convert
+from cohortlake.core.claims.values import convert, converter
 
 
 def primitive(read: Read, kind: str, place: str) -> Make:
+    convert = converter(kind)
+
     def make(scope: Scope) -> Found:
         text = read(scope)
         if not text:
             return NOTHING
-        value = convert(text, kind)
+        value = convert(text)
         if value is None:
             if text.strip("0"):
                 scope.run.warn(f"not a {kind}", place)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cohortlake.core.claims.run import Run, Scope, resource_id
+from cohortlake.core.claims.run import CONSTANT, Run, Scope, resource_id
 from cohortlake.core.fhir.definitions import Element
 from cohortlake.core.hl7v2.makers import set_bound
 from cohortlake.core.hl7v2.run import merged
@@ -22,36 +24,63 @@ Fill = Callable[[Scope, dict[str, Any]], bool]
 NOTHING: Found = ([], False)
 
 
+class Part(NamedTuple):
+    """A maker, and the cells (`Cells.held`) of which one at least must have a value for it to give anything.
+
+    Most cells of most rows are empty: what they would make is not tried.
+    """
+
+    make: Make
+    needs: int
+
+
 class Keyed(dict[str, Any]):
     """An entry that others of its key are merged with, and that items may point at."""
 
     key: tuple[str, ...] = ()
 
 
-def constant(value: Any) -> Make:
+def constant(value: Any) -> Part:
     """The same for every record; it makes no object by itself."""
     found: Found = ([value], False)
-    return lambda scope: found
+    return Part(lambda scope: found, CONSTANT)
 
 
-def filled(fills: list[Fill]) -> Make:
-    """An object of its elements."""
+def filled(fills: list[tuple[Fill, int]], *, needed: str | None = None, is_whole: bool = False) -> Make:
+    """An object of its elements, each with its needs.
+
+    One of constants alone is none, nor one without the element that is `needed`; a resource (`is_whole`) is not asked.
+    """
 
     def make(scope: Scope) -> Found:
         result: dict[str, Any] = {}
         is_found = False
-        for fill_one in fills:
-            is_found = fill_one(scope, result) or is_found
-        return ([result], is_found) if result else NOTHING
+        held = scope.row.held
+        for fill_one, needs in fills:
+            if held & needs:
+                is_found = fill_one(scope, result) or is_found
+        if is_whole:
+            return ([result], is_found) if result else NOTHING
+        return ([result], True) if is_found and (needed is None or needed in result) else NOTHING
 
     return make
 
 
-def fill(element: Element, parts: list[Make], is_numbered: bool) -> Fill:
-    """An element of an object: its values from all parts; of a choice the first that has a value stands."""
-    name, is_list, choice = element.name, element.is_list, element.choice
+def needs_of(parts: Iterable[Part]) -> int:
+    """What one at least of some parts needs."""
+    return reduce(or_, (part.needs for part in parts), 0)
+
+
+def fill(element: Element, parts: list[Part], *, is_numbered: bool, is_contested: bool) -> Fill:
+    """An element of an object: its values from all parts.
+
+    Of a choice of which a template has several types (`is_contested`) the first that has a value stands.
+    """
+    name, is_list, choice = element.name, element.is_list, element.choice if is_contested else ""
     allowed = frozenset(element.codes or ()) if element.type == "code" else frozenset()
-    part = parts[0] if len(parts) == 1 else all_of(parts)
+    part = parts[0].make if len(parts) == 1 else all_of(parts)
+    if not (is_list or choice or allowed):
+        return _plain(name, part)
 
     def put(scope: Scope, result: dict[str, Any]) -> bool:
         values, is_found = part(scope)
@@ -70,13 +99,27 @@ def fill(element: Element, parts: list[Make], is_numbered: bool) -> Fill:
     return put
 
 
-def all_of(parts: list[Make]) -> Make:
+def _plain(name: str, part: Make) -> Fill:
+    def put(scope: Scope, result: dict[str, Any]) -> bool:
+        values, is_found = part(scope)
+        if values:
+            result[name] = values[0]
+            return is_found
+        return False
+
+    return put
+
+
+def all_of(parts: list[Part]) -> Make:
     """The values of all parts."""
 
     def make(scope: Scope) -> Found:
         found: list[Any] = []
         is_found = False
-        for part in parts:
+        held = scope.row.held
+        for part, needs in parts:
+            if not held & needs:
+                continue
             values, counts = part(scope)
             if values:
                 found += values
@@ -87,7 +130,7 @@ def all_of(parts: list[Make]) -> Make:
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    return list({repr(value): value for value in values}.values())
+    return [value for place, value in enumerate(values) if value not in values[:place]]
 
 
 def _numbered(values: list[Any], run: Run) -> list[Any]:
@@ -109,11 +152,12 @@ def _numbered(values: list[Any], run: Run) -> list[Any]:
     return list(entries.values())
 
 
-def first_of(parts: list[Make]) -> Make | None:
+def first_of(parts: list[Part]) -> Part | None:
     """The first of several that gives anything; None where there is none."""
     if len(parts) < 2:
         return parts[0] if parts else None
-    return lambda scope: next((found for part in parts if (found := part(scope))[0]), NOTHING)
+    makes = [part.make for part in parts]
+    return Part(lambda scope: next((found for make in makes if (found := make(scope))[0]), NOTHING), needs_of(parts))
 
 
 def where(test: Callable[[Scope], bool], make: Make) -> Make:
@@ -128,14 +172,6 @@ def counted(make: Make) -> Make:
         return values, bool(values)
 
     return count
-
-
-def kept(make: Make, needed: str | None) -> Make:
-    def keep(scope: Scope) -> Found:
-        found = make(scope)
-        return found if found[1] and (needed is None or needed in found[0][0]) else NOTHING
-
-    return keep
 
 
 def keyed(name: str, parts: list[Read], make: Make) -> Make:
@@ -158,10 +194,13 @@ def with_value(read: Read, make: Make) -> Make:
     return each
 
 
-def each_line(make: Make) -> Make:
+def each_line(part: Part) -> Make:
+    make, needs = part
+
     def each(scope: Scope) -> Found:
         run, rows = scope.run, scope.rows
-        found = [value for row in rows for value in make(Scope(run, row, rows, scope.value))[0]]
+        chosen = [row for row in rows if row.held & needs]
+        found = [value for row in chosen for value in make(Scope(run, row, rows, scope.value))[0]]
         return found, bool(found)
 
     return each
@@ -186,7 +225,12 @@ def months(columns: list[Read | None], year: Read, of: frozenset[str], but: froz
 def reference(target: ResourceMaker, read: Read) -> Make:
     def make(scope: Scope) -> Found:
         value = read(scope)
-        made = make_resource(target, Scope(scope.run, scope.row, scope.rows, value)) if value else None
+        if not value:
+            return NOTHING
+        known, key = scope.run.references, (id(target), id(scope.row), value)
+        if key not in known:
+            known[key] = make_resource(target, Scope(scope.run, scope.row, scope.rows, value))
+        made = known[key]
         return ([{"reference": made}], True) if made else NOTHING
 
     return make

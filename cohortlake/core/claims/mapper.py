@@ -10,7 +10,7 @@ from cohortlake.core.claims.declared import Declared, load_claims
 from cohortlake.core.claims.expressions import Read
 from cohortlake.core.claims.layout import Layout, NoLayoutError, layout_of, plain
 from cohortlake.core.claims.makers import make_resource
-from cohortlake.core.claims.run import Run, Scope, new_run
+from cohortlake.core.claims.run import Cells, Run, Scope, new_run
 from cohortlake.core.claims.templates import Compiler, ResourceMaker
 from cohortlake.core.claims.values import convert
 from cohortlake.core.convert import Converted, Options, Problem, Record
@@ -98,9 +98,9 @@ def _is_left_out(name: str, layout: Layout) -> bool:
     return any(fnmatchcase(plain(name), plain(pattern)) for pattern in layout.kind.left_out)
 
 
-def _rows(table: Table, payload: bytes, compiled: Compiled, run: Run) -> tuple[list[list[str]], Problem | None]:
+def _rows(table: Table, payload: bytes, compiled: Compiled, run: Run) -> tuple[list[Cells], Problem | None]:
     """The rows of a record, once each."""
-    rows: list[list[str]] = []
+    rows: list[Cells] = []
     seen: set[bytes] = set()
     line = compiled.layout.place(compiled.layout.kind.line or "")
     for row in table.rows(payload):
@@ -116,14 +116,14 @@ def _rows(table: Table, payload: bytes, compiled: Compiled, run: Run) -> tuple[l
             if cells[place] in texts:
                 run.warn(f"{cells[place]} stands for nothing", table.columns[place])
                 cells[place] = ""
-        rows.append(cells)
+        rows.append(Cells(cells))
     if line is not None and all(row[line].isascii() and row[line].isdigit() for row in rows):
         # (so that the order in which a file has a claim's lines changes nothing)
         rows.sort(key=lambda row: int(row[line]))
     return rows, None if rows else Problem("there is no line under the header", "line 2")
 
 
-def _absent(rows: list[list[str]], layout: Layout) -> Problem | None:
+def _absent(rows: list[Cells], layout: Layout) -> Problem | None:
     """The first required column without a value."""
     for name in layout.kind.needed:
         place = layout.place(name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from itertools import compress
 from typing import Any
 
 from cohortlake.core.claims.declared import Codes, Declared
@@ -20,7 +22,13 @@ PASSING = [{"system": URN, "code": "passing", "display": "Told in passing"}]
 
 def resource_id(kind: str, parts: list[str]) -> str:
     """The id of the resource with an identity; the same everywhere and always."""
-    return str(uuid.uuid5(IDS, "\x1f".join([kind, *parts])))
+    return _id("\x1f".join([kind, *parts]))
+
+
+@lru_cache(maxsize=65536)
+def _id(name: str) -> str:
+    """(Patients, coverages and providers are referred to by many claims.)"""
+    return str(uuid.uuid5(IDS, name))
 
 
 @dataclass(slots=True)
@@ -40,6 +48,7 @@ class Run:
     unmapped: Counter[str] = field(default_factory=Counter)
     codes: Counter[tuple[str, str]] = field(default_factory=Counter)
     numbers: dict[tuple[str, ...], int] = field(default_factory=dict)
+    references: dict[tuple[int, int, str], str | None] = field(default_factory=dict)
 
     def warn(self, reason: str, place: str) -> None:
         """A problem that keeps nothing from landing."""
@@ -71,13 +80,37 @@ def new_run(declared: Declared, options: Options) -> Run:
     return Run(declared, dict(options.authorities))
 
 
+# Bits of `Cells.held` that are always set, and what the first two stand for in a template's needs.
+ALWAYS, CONSTANT = 1, 2
+
+
+def bit(place: int) -> int:
+    """The bit of a cell in `Cells.held`."""
+    return 4 << place
+
+
+@cache
+def _bits(width: int) -> tuple[int, ...]:
+    return tuple(bit(place) for place in range(width))
+
+
+class Cells(list[str]):
+    """A row's cells. `held` has a bit for each that has a value, so that what needs none of those is left alone."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, cells: list[str]) -> None:
+        super().__init__(cells)
+        self.held = sum(compress(_bits(len(cells)), cells), ALWAYS | CONSTANT)
+
+
 @dataclass(slots=True)
 class Scope:
     """Where an expression looks: a row of the record, all its rows, the value at hand (`.`)."""
 
     run: Run
-    row: list[str]
-    rows: list[list[str]]
+    row: Cells
+    rows: list[Cells]
     value: str = ""
 
 

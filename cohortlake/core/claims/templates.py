@@ -15,6 +15,7 @@ and so is one whose columns a file does not have. Entries that FHIR numbers (`se
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +24,8 @@ from cohortlake.core.claims import leaves, makers
 from cohortlake.core.claims.declared import Declared, ResourceMap
 from cohortlake.core.claims.expressions import WAY, Read, Reader
 from cohortlake.core.claims.layout import Layout
-from cohortlake.core.claims.makers import Make
-from cohortlake.core.claims.run import Scope
+from cohortlake.core.claims.makers import Make, Part
+from cohortlake.core.claims.run import ALWAYS, CONSTANT, Scope
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.fhir.definitions import elements, primitive_types
 
@@ -70,7 +71,8 @@ class Compiler:
         before, self.where = self.where, name
         maker.key = [self._key(part, given.resource) for part in given.key]
         maker.when = self._test(given.when, given.resource) if given.when else None
-        maker.template = self.object(given.elements, given.resource, given.resource)
+        whole = self.object(given.elements, given.resource, given.resource, is_whole=True)
+        maker.template = whole.make if whole else None
         self.where = before
         return maker
 
@@ -89,10 +91,12 @@ class Compiler:
         except ValueError as error:
             raise self.fail(str(error), path) from error
 
-    def object(self, template: dict[str, Any], kind: str, path: str) -> Make | None:
-        """A complex element of an R4 type; its directives are the caller's."""
+    def object(self, template: dict[str, Any], kind: str, path: str, *, is_whole: bool = False) -> Part | None:
+        """A complex element of an R4 type, or a whole resource; it needs what its expressions need."""
         known = elements(kind)
-        fills: list[makers.Fill] = []
+        choices = Counter(known[name].choice for name in template if name in known)
+        fills: list[tuple[makers.Fill, int]] = []
+        every: list[Part] = []
         for name, child in template.items():
             if name.startswith("$"):
                 continue
@@ -106,12 +110,22 @@ class Compiler:
             parts = [part for part in made if part is not NEVER]
             if parts:
                 is_numbered = element.type not in primitive_types() and "sequence" in elements(element.type)
-                fills.append(makers.fill(element, parts, is_numbered and element.is_list))
+                put = makers.fill(
+                    element, parts, is_numbered=is_numbered and element.is_list,
+                    is_contested=choices[element.choice] > 1,
+                )  # fmt: skip
+                fills.append((put, makers.needs_of(parts)))
+                every += parts
         if _is_constant(template):
             return makers.constant(_value(template, kind))
-        return makers.filled(fills) if fills else NEVER
+        if not fills:
+            return NEVER
+        if _is_constant(_elements(template)):
+            return Part(makers.filled(fills, is_whole=True), CONSTANT)
+        make = makers.filled(fills, needed=template.get("$needs"), is_whole=is_whole)
+        return Part(make, makers.needs_of(every) & ~CONSTANT)
 
-    def element(self, template: Any, kind: str, path: str) -> Make | None:
+    def element(self, template: Any, kind: str, path: str) -> Part | None:
         """One item of an element; None where the file has none of its columns."""
         if isinstance(template, dict):
             return self._directed(template, kind, path)
@@ -121,23 +135,25 @@ class Compiler:
             raise self.fail(f"a {kind} takes its elements or an expression, not {template!r}", path)
         return makers.constant(template)
 
-    def _directed(self, template: dict[str, Any], kind: str, path: str) -> Make | None:
+    def _directed(self, template: dict[str, Any], kind: str, path: str) -> Part | None:
         for name in template:
             if name.startswith("$") and name not in DIRECTIVES:
                 raise self.fail(f"{name} is not known; known are {', '.join(DIRECTIVES)}", path)
-        make = self._inner(template, kind, path)
-        if make is NEVER:
+        part = self._inner(template, kind, path)
+        if part is NEVER:
             return NEVER
+        make, needs = part
         if "$by" in template:
             make = self._by(template["$by"], make, path)
         if "$when" in template:
             make = makers.where(self._test(str(template["$when"]), path), make)
-        return self._each(str(template["$each"]), make) if "$each" in template else make
+        part = Part(make, needs)
+        return self._each(str(template["$each"]), part) if "$each" in template else part
 
-    def _inner(self, template: dict[str, Any], kind: str, path: str) -> Make | None:
+    def _inner(self, template: dict[str, Any], kind: str, path: str) -> Part | None:
         if "$value" in template:
             value = self.element(template["$value"], kind, path)
-            return makers.counted(value) if value else NEVER
+            return _counted(value) if value else NEVER
         if "$first" in template:
             made = [self.element(item, kind, path) for item in template["$first"]]
             return makers.first_of([part for part in made if part])
@@ -145,48 +161,47 @@ class Compiler:
             return self._months(template["$months"], path)
         if kind in primitive_types():
             raise self.fail(f"a {kind} takes one value, not an object", path)
-        make = self.object(template, kind, path)
-        if make is NEVER:
-            return NEVER
-        if _is_constant({name: value for name, value in template.items() if not name.startswith("$")}):
-            return makers.counted(make) if "$when" in template else make
-        return makers.kept(make, template.get("$needs"))
+        part = self.object(template, kind, path)
+        return _counted(part) if part and "$when" in template and _is_constant(_elements(template)) else part
 
     def _by(self, by: list[Any], make: Make, path: str) -> Make:
         name, *parts = by
         return makers.keyed(str(name), [part for part in (self._key(p, path) for p in parts) if part], make)
 
-    def _each(self, text: str, make: Make) -> Make | None:
+    def _each(self, text: str, part: Part) -> Part | None:
         name, _, column = text.partition(" ")
         if name != "lines":
-            read = self.reader.source(text)
-            return makers.with_value(read, make) if read else NEVER
-        if not column:
-            return makers.each_line(make)
-        read = self.reader.source(column)
-        return makers.each_line(makers.with_value(read, make)) if read else NEVER
+            return self._with_value(text, part)
+        inner = self._with_value(column, part) if column else part
+        return Part(makers.each_line(inner), ALWAYS) if inner else NEVER
 
-    def _months(self, given: dict[str, Any], path: str) -> Make | None:
+    def _with_value(self, text: str, part: Part) -> Part | None:
+        read = self.reader.source(text)
+        return Part(makers.with_value(read, part.make), self.reader.needs(text)) if read else NEVER
+
+    def _months(self, given: dict[str, Any], path: str) -> Part | None:
         year = self.reader.source(given["year"])
         columns = [self.reader.source(name) for name in given["columns"]]
         if len(columns) != 12:
             raise self.fail(f"$months takes twelve columns; found {len(columns)}", path)
         if year is None or not any(columns):
             return NEVER
-        return makers.months(columns, year, frozenset(given.get("of", ())), frozenset(given.get("but", ())))
+        make = makers.months(columns, year, frozenset(given.get("of", ())), frozenset(given.get("but", ())))
+        return Part(make, self.reader.needs(given["year"]))
 
-    def _ways(self, text: str, kind: str, path: str) -> Make | None:
+    def _ways(self, text: str, kind: str, path: str) -> Part | None:
         made = [self._way(part.strip(), kind, path) for part in text.split(", ")]
         return makers.first_of([way for way in made if way])
 
-    def _way(self, text: str, kind: str, path: str) -> Make | None:
+    def _way(self, text: str, kind: str, path: str) -> Part | None:
         match = WAY.fullmatch(text)
         if not match:
             raise self.fail(f"{text!r} is not an expression", path)
         self._check(match, kind, path)
         read = self.reader.source(match["source"])
-        if read is None:
-            return NEVER
+        return Part(self._made(match, read, kind), self.reader.needs(match["source"])) if read else NEVER
+
+    def _made(self, match: re.Match[str], read: Read, kind: str) -> Make:
         if match["target"]:
             return makers.reference(self.resource(match["target"]), read)
         if match["entry"]:
@@ -213,6 +228,10 @@ class Compiler:
             raise self.fail(f"a {kind} takes its elements, a map or a system", path)
 
 
+def _counted(part: Part) -> Part:
+    return Part(makers.counted(part.make), ALWAYS if part.needs & CONSTANT else part.needs)
+
+
 def _value(template: dict[str, Any], kind: str) -> dict[str, Any]:
     """What a template that is constant is."""
     known = elements(kind)
@@ -222,6 +241,11 @@ def _value(template: dict[str, Any], kind: str) -> dict[str, Any]:
         values = [_value(item, known[name].type) if isinstance(item, dict) else item for item in items]
         made[name] = values if known[name].is_list else values[0]
     return made
+
+
+def _elements(template: dict[str, Any]) -> dict[str, Any]:
+    """A template without its directives."""
+    return {name: value for name, value in template.items() if not name.startswith("$")}
 
 
 def _is_constant(template: Any) -> bool:

@@ -77,6 +77,11 @@ CONVERTERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def converter(kind: str) -> Callable[[str], Any]:
+    """What makes a primitive of a FHIR type of a text; None of text that is empty or is not of the type."""
+    return CONVERTERS.get(kind, _string)
+
+
 def convert(text: str, kind: str) -> Any:
     """A primitive of a FHIR type; None for text that is empty or is not of the type."""
-    return CONVERTERS.get(kind, _string)(text)
+    return converter(kind)(text)

@@ -42,23 +42,33 @@ def _asks(kind: str) -> bool:
     return False
 
 
+@cache
+def _asking(kind: str) -> dict[str, str]:
+    """The elements of a type in which something may be required, with their types."""
+    known = {name: element.type for name, element in elements(kind).items()}
+    return {
+        name: inner for name, inner in known.items()
+        if inner not in primitive_types() and inner != "Extension" and _asks(inner)
+    }  # fmt: skip
+
+
 def complete(value: dict[str, Any], kind: str, path: str) -> Iterator[str]:
     """Mark in `value`, of the R4 type `kind`, what is required and absent; the paths that are marked."""
-    known = elements(kind)
     for name, names in _required(kind):
         if any(n in value or f"_{n}" in value for n in names):
             continue
         yield f"{path}.{name}"
+        known = elements(kind)
         chosen = min((known[n] for n in names), key=lambda e: MARKED.index(e.type) if e.type in MARKED else 9)
         if chosen.type in primitive_types():
             value[f"_{chosen.name}"] = [ABSENT] if chosen.is_list else ABSENT
         else:
             value[chosen.name] = [ABSENT] if chosen.is_list else ABSENT
+    asking = _asking(kind)
     for name, inner in value.items():
-        if name not in known or known[name].type in primitive_types() or not _asks(known[name].type):
-            continue
-        if inner in (ABSENT, [ABSENT]):
+        inner_kind = asking.get(name)
+        if inner_kind is None or inner in (ABSENT, [ABSENT]):
             continue
         for item in inner if isinstance(inner, list) else [inner]:
-            if isinstance(item, dict) and known[name].type != "Extension":
-                yield from complete(item, known[name].type, f"{path}.{name}")
+            if isinstance(item, dict):
+                yield from complete(item, inner_kind, f"{path}.{name}")

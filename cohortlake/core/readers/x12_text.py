@@ -115,15 +115,11 @@ class Segment:
         """An element, or one of its components, without blanks around; empty where there is none."""
         if element >= len(self.elements):
             return ""
-        if not component:
-            return self.elements[element].strip()
-        parts = self.components[element]
-        return parts[component - 1] if component <= len(parts) else ""
-
-    @cached_property
-    def components(self) -> list[list[str]]:
-        """The components of each element, without blanks around."""
-        return [[part.strip() for part in text.split(self.marks.component)] for text in self.elements]
+        text = self.elements[element]
+        if component:
+            parts = text.split(self.marks.component)
+            text = parts[component - 1] if component <= len(parts) else ""
+        return text.strip()
 
     def repetitions(self, element: int) -> list[tuple[str, ...]]:
         """The repetitions of an element that hold anything, each as its components."""

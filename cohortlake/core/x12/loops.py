@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from cohortlake.core.convert import Problem
@@ -17,6 +18,10 @@ from cohortlake.core.x12.declared import Guide, Item, Loop
 
 # What may follow a head that no loop has: it is told once, by its head.
 FOLLOWERS = frozenset(("N2", "N3", "N4", "REF", "PER", "PRV", "DMG"))
+
+# What every loop has, of the names that a template may need: for what needs none, and for constants.
+ALWAYS, CONSTANT = frozenset(("*",)), frozenset(("",))
+ANYWHERE = ALWAYS | CONSTANT
 
 
 @dataclass(eq=False)
@@ -43,8 +48,25 @@ class Node:
             node = node.parent
 
     def own(self, name: str) -> list[Segment]:
-        """The segments of a name."""
-        return [segment for segment in self.segments if segment.name == name]
+        """The segments of a name, once all are there."""
+        return self._named.get(name, [])
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """What a template may find from here, once all is there: segments of the loop, loops around it and in those."""
+        return frozenset((*ANYWHERE, *self._named, *self._reach))
+
+    @cached_property
+    def _reach(self) -> frozenset[str]:
+        above: frozenset[str] = self.parent._reach if self.parent else frozenset()
+        return above | {self.name, *(child.name for child in self.children)}
+
+    @cached_property
+    def _named(self) -> dict[str, list[Segment]]:
+        found: dict[str, list[Segment]] = {}
+        for segment in self.segments:
+            found.setdefault(segment.name, []).append(segment)
+        return found
 
 
 @dataclass(eq=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from cohortlake.core.fhir.definitions import Element, elements, primitive_types
 from cohortlake.core.hl7v2.makers import set_bound
 from cohortlake.core.hl7v2.primitives import convert
+from cohortlake.core.x12.loops import ALWAYS, CONSTANT
 from cohortlake.core.x12.run import Position, Run, Scope
 from cohortlake.core.x12.sources import Each, Source, Test
 from cohortlake.core.x12.values import first_of, last_of
@@ -20,6 +21,27 @@ Turn = Callable[[str, str, Source, Run], list[Any]]
 NOTHING: Found = ([], False)
 
 
+class Part(NamedTuple):
+    """A maker, and the names (`Node.names`) of which a loop must have one for it to give anything.
+
+    Most segments that a guide allows are not sent: what they would make is not tried.
+    """
+
+    make: Make
+    needs: frozenset[str]
+
+
+def needs_of(parts: Iterable[Part]) -> frozenset[str]:
+    """What one at least of some parts needs."""
+    return frozenset[str]().union(*(part.needs for part in parts))
+
+
+def constant(value: Any) -> Part:
+    """The same for every set; it makes no object by itself."""
+    found: Found = ([value], False)
+    return Part(lambda _: found, CONSTANT)
+
+
 class Number:
     """Stands for the place of an item in its list until the list is made."""
 
@@ -27,7 +49,7 @@ class Number:
 NUMBER = Number()
 
 
-def extreme(found: list[Source], is_last: bool, turn: Turn) -> Make:
+def extreme(found: list[Source], is_last: bool, turn: Turn) -> Part:
     """The first or last day of all dates and ranges that a source gives."""
 
     def make(scope: Scope) -> Found:
@@ -39,15 +61,21 @@ def extreme(found: list[Source], is_last: bool, turn: Turn) -> Make:
                 return values, bool(values)
         return NOTHING
 
-    return make
+    return Part(make, sources_need(found))
 
 
-def filled(made: list[tuple[Element, Make, frozenset[str]]], scope: Scope) -> Found:
+def sources_need(found: list[Source]) -> frozenset[str]:
+    """What one at least of some sources needs."""
+    return frozenset[str]().union(*(source.needs for source in found))
+
+
+def filled(made: list[tuple[Element, Part, frozenset[str]]], scope: Scope) -> Found:
     result: dict[str, Any] = {}
     is_found = False
     chosen: set[str] = set()
-    for element, part, allowed in made:
-        if element.choice in chosen:
+    names = scope.node.names
+    for element, (part, needs), allowed in made:
+        if needs.isdisjoint(names) or element.choice in chosen:
             continue
         values, counts = part(scope)
         if not values:
@@ -76,51 +104,58 @@ def bears_money(kind: str) -> bool:
     return kind not in primitive_types() and any(element.type == "Money" for element in elements(kind).values())
 
 
-def all_of(parts: list[Make], is_money: bool) -> Make:
+def all_of(parts: list[Part], is_money: bool) -> Part:
     """What is told twice (a provider of two loops) is listed once; amounts that are equal are still two."""
 
     def make(scope: Scope) -> Found:
-        found = [part(scope) for part in parts]
+        names = scope.node.names
+        found = [part(scope) for part, needs in parts if not needs.isdisjoint(names)]
         values = [value for values, _ in found for value in values]
         if not is_money:
             values = [value for at, value in enumerate(values) if value not in values[:at]]
         return values, any(counts for _, counts in found)
 
-    return make
+    return Part(make, needs_of(parts))
 
 
-def only(test: Test, make: Make) -> Make:
-    return lambda scope: make(scope) if test(scope) else NOTHING
+def only(test: Test, part: Part) -> Part:
+    make, needs = part
+    return Part(lambda scope: make(scope) if test(scope) else NOTHING, needs)
 
 
-def repeated(scopes: Each, make: Make) -> Make:
+def repeated(each: Each, make: Make) -> Part:
+    scopes = each.scopes
+
     def repeat(scope: Scope) -> Found:
         found = [value for inner in scopes(scope) for value in make(inner)[0]]
         return found, bool(found)
 
-    return repeat
+    return Part(repeat, each.needs)
 
 
-def counted(make: Make) -> Make:
+def counted(part: Part) -> Part:
+    make = part.make
+
     def counted(scope: Scope) -> Found:
         values = make(scope)[0]
         return values, bool(values)
 
-    return counted
+    return Part(counted, ALWAYS if part.needs & CONSTANT else part.needs)
 
 
-def any_of(parts: list[Make]) -> Make:
-    return lambda scope: next((found for part in parts if (found := part(scope))[0]), NOTHING)
+def any_of(parts: list[Part]) -> Part:
+    makes = [part.make for part in parts]
+    return Part(lambda scope: next((found for make in makes if (found := make(scope))[0]), NOTHING), needs_of(parts))
 
 
-def joined(parts: list[Make], between: str, kind: str) -> Make:
+def joined(parts: list[Part], between: str, kind: str) -> Part:
     def join(scope: Scope) -> Found:
-        found = [part(scope) for part in parts]
+        found = [part.make(scope) for part in parts]
         text = between.join(str(value) for values, _ in found for value in values)
         is_found = any(counts for _, counts in found)
         return ([convert(text, kind, scope.run.clock)], True) if text and is_found else NOTHING
 
-    return join
+    return Part(join, needs_of(parts))
 
 
 def settled(resource: dict[str, Any]) -> dict[str, Any]:

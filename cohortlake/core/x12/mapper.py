@@ -66,12 +66,13 @@ class Mapper:
         for name, declared in self.declared.maps.items():
             compiler = Compiler(self.declared, name)
             keys = [
-                [compiler.element(part, "string", ("key", i)) for part in key] for i, key in enumerate(declared.key)
+                [compiler.element(part, "string", ("key", i)).make for part in key]
+                for i, key in enumerate(declared.key)
             ]
             when = compiler.test(declared.when, ("when",)) if declared.when else None
             gives_way = compiler.test(declared.gives_way, ("gives_way",)) if declared.gives_way else None
-            whose = compiler.element(declared.whose, "Reference", ("whose",)) if declared.whose else None
-            template = compiler.object(declared.elements, declared.resource, ("elements",))
+            whose = compiler.element(declared.whose, "Reference", ("whose",)).make if declared.whose else None
+            template = compiler.object(declared.elements, declared.resource, ("elements",)).make
             self.maps[name] = CompiledMap(declared, when, gives_way, whose, keys, template)
 
     def to_fhir(self, found: TransactionSet, options: Options) -> Converted:

@@ -139,10 +139,11 @@ class Scope:
             yield self.segment
             return
         for node in self.nodes(loops) if loops else [self.node]:
-            for segment in node.segments:
-                if segment.name == name and (not codes or segment.text(1, 1) in codes):
-                    if codes:
-                        self.run.take(segment, 1, 1)
+            for segment in node.own(name):
+                if not codes:
+                    yield segment
+                elif segment.text(1, 1) in codes:
+                    self.run.take(segment, 1, 1)
                     yield segment
 
     @property

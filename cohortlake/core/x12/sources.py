@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cohortlake.core.x12.loops import ALWAYS
 from cohortlake.core.x12.run import Scope, Value
 
 SEGMENT = re.compile(
@@ -38,15 +39,26 @@ EACH_REPETITION = re.compile(r"(?P<name>[A-Z][A-Z0-9]{1,2})-(?P<element>\d+)")
 Found = tuple[str, str]
 Read = Callable[[Scope], list[Found]]
 Test = Callable[[Scope], bool]
-Each = Callable[[Scope], list[Scope]]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A compiled source: `read` gives texts with their places; `is_reference` texts are `Type/id`."""
+    """A compiled source: `read` gives texts with their places; `is_reference` texts are `Type/id`.
+
+    It gives none where the loop has none of the names (`Node.names`) that it `needs`.
+    """
 
     read: Read
+    needs: frozenset[str] = ALWAYS
     is_reference: bool = False
+
+
+@dataclass(frozen=True)
+class Each:
+    """What is gone through: the scopes of it, of which there are none without one of the names that it `needs`."""
+
+    scopes: Callable[[Scope], list[Scope]]
+    needs: frozenset[str]
 
 
 def _set(text: str | None, mark: str | None = None) -> frozenset[str]:
@@ -67,7 +79,7 @@ def _segment(match: re.Match[str]) -> Source:
                 found.append((text, segment.at(element, component)))
         return found
 
-    return Source(read)
+    return Source(read, loops or frozenset((name,)))
 
 
 def _relative(match: re.Match[str]) -> Source:
@@ -94,7 +106,7 @@ def _reference(match: re.Match[str]) -> Source:
         nodes = scope.nodes(loops) if loops else [scope.node]
         return [(made, "") for node in nodes for made in node.made.get(name, ())]
 
-    return Source(read, is_reference=True)
+    return Source(read, loops or ALWAYS, is_reference=True)
 
 
 def _variable(name: str) -> Source:
@@ -187,15 +199,17 @@ def _each_loop(match: re.Match[str]) -> Each:
             nodes = [child for node in nodes for child in node.children if child.name in loops]
         return [Scope(scope.run, node) for node in nodes]
 
-    return scopes
+    return Each(scopes, steps[0])
 
 
 def _each_segment(match: re.Match[str]) -> Each:
     name, codes = match["name"], _set(match["codes"])
-    return lambda scope: [
-        Scope(scope.run, scope.node, segment)
-        for segment in Scope(scope.run, scope.node).segments(frozenset(), name, codes)
-    ]
+
+    def scopes(scope: Scope) -> list[Scope]:
+        found = Scope(scope.run, scope.node).segments(frozenset(), name, codes)
+        return [Scope(scope.run, scope.node, segment) for segment in found]
+
+    return Each(scopes, frozenset((name,)))
 
 
 def _each_element(match: re.Match[str]) -> Each:
@@ -211,7 +225,7 @@ def _each_element(match: re.Match[str]) -> Each:
                         found.append(Scope(scope.run, scope.node, segment, _parts(value), element))
         return found
 
-    return scopes
+    return Each(scopes, frozenset((name,)))
 
 
 def _each_run(match: re.Match[str]) -> Each:
@@ -226,16 +240,20 @@ def _each_run(match: re.Match[str]) -> Each:
                     found.append(Scope(scope.run, scope.node, segment, parts, start, is_run=True))
         return found
 
-    return scopes
+    return Each(scopes, frozenset((name,)))
 
 
 def _each_repetition(match: re.Match[str]) -> Each:
     name, element = match["name"], int(match["element"])
-    return lambda scope: [
-        Scope(scope.run, scope.node, segment, _parts(value), element)
-        for segment in scope.segments(frozenset(), name, frozenset())
-        for value in segment.repetitions(element)
-    ]
+
+    def scopes(scope: Scope) -> list[Scope]:
+        return [
+            Scope(scope.run, scope.node, segment, _parts(value), element)
+            for segment in scope.segments(frozenset(), name, frozenset())
+            for value in segment.repetitions(element)
+        ]
+
+    return Each(scopes, frozenset((name,)))
 
 
 def _parts(value: tuple[str, ...]) -> Value:

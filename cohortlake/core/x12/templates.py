@@ -23,22 +23,26 @@ from cohortlake.core.catalog.source import Location
 from cohortlake.core.fhir.definitions import Element, elements, primitive_types
 from cohortlake.core.hl7v2.primitives import convert
 from cohortlake.core.x12.declared import X12
+from cohortlake.core.x12.loops import CONSTANT
 from cohortlake.core.x12.makers import (
     NOTHING,
     NUMBER,
     Found,
-    Make,
+    Part,
     Turn,
     all_of,
     any_of,
     bears_money,
+    constant,
     counted,
     extreme,
     filled,
     identity,
     joined,
+    needs_of,
     only,
     repeated,
+    sources_need,
 )
 from cohortlake.core.x12.run import Run, Scope, resource_id
 from cohortlake.core.x12.sources import Each, Source, Test, condition, each, sources
@@ -56,10 +60,10 @@ class Compiler:
     declared: X12
     name: str
 
-    def object(self, template: dict[str, Any], kind: str, at: Location) -> Make:
-        """A complex element: `kind` is its R4 type. Its directives are the caller's."""
+    def object(self, template: dict[str, Any], kind: str, at: Location) -> Part:
+        """A complex element: `kind` is its R4 type. Its directives are the caller's. It needs what its parts need."""
         known = elements(kind)
-        made: list[tuple[Element, Make, frozenset[str]]] = []
+        made: list[tuple[Element, Part, frozenset[str]]] = []
         for name, child in template.items():
             if name.startswith("$"):
                 continue
@@ -74,35 +78,34 @@ class Compiler:
             parts = [self.element(item, element.type, here) for item in items]
             allowed = frozenset(element.codes or ()) if element.type == "code" else frozenset[str]()
             made.append((element, parts[0] if len(parts) == 1 else all_of(parts, bears_money(element.type)), allowed))
-        return lambda scope: filled(made, scope)
+        return Part(lambda scope: filled(made, scope), needs_of(part for _, part, _ in made))
 
-    def element(self, template: Any, kind: str, at: Location) -> Make:
+    def element(self, template: Any, kind: str, at: Location) -> Part:
         """One item of an element."""
         if isinstance(template, dict):
             return self._directed(template, kind, at)
         if isinstance(template, list):
             raise self.declared.fail(self.name, at, "a list within a list")
         if template == "=#":
-            return lambda _: ([NUMBER], False)
+            return Part(lambda _: ([NUMBER], False), CONSTANT)
         if isinstance(template, str) and template.startswith("="):
             return self._expression(template[1:], kind, at)
         if kind not in primitive_types():
             raise self.declared.fail(self.name, at, f"a {kind} takes its elements or an expression, not {template!r}")
-        constant: Found = ([template], False)
-        return lambda _: constant
+        return constant(template)
 
-    def _directed(self, template: dict[str, Any], kind: str, at: Location) -> Make:
+    def _directed(self, template: dict[str, Any], kind: str, at: Location) -> Part:
         for name in template:
             if name.startswith("$") and name not in DIRECTIVES:
                 raise self.declared.fail(self.name, (*at, name), f"{name} is not known; known are {DIRECTIVES}")
-        make = self._inner(template, kind, at)
+        part = self._inner(template, kind, at)
         if "$when" in template:
-            make = only(self.test(str(template["$when"]), (*at, "$when")), make)
+            part = only(self.test(str(template["$when"]), (*at, "$when")), part)
         if "$each" in template:
-            make = repeated(self._each(str(template["$each"]), (*at, "$each")), make)
-        return make
+            part = repeated(self._each(str(template["$each"]), (*at, "$each")), part.make)
+        return part
 
-    def _inner(self, template: dict[str, Any], kind: str, at: Location) -> Make:
+    def _inner(self, template: dict[str, Any], kind: str, at: Location) -> Part:
         if "$value" in template:
             return counted(self.element(template["$value"], kind, at))
         if "$first" in template:
@@ -113,28 +116,29 @@ class Compiler:
             return self._refers(str(template["$refers"]), template.get("$key", []), at)
         if kind in primitive_types():
             raise self.declared.fail(self.name, at, f"a {kind} takes one value, not an object")
-        make = self.object(template, kind, at)
-        needed = template.get("$needs")
+        made = self.object(template, kind, at)
+        make, needed = made.make, template.get("$needs")
         if not _has_expressions(template):
-            return make
+            return made
 
         def kept(scope: Scope) -> Found:
             values, is_found = make(scope)
             return (values, True) if is_found and (needed is None or needed in values[0]) else NOTHING
 
-        return kept
+        return Part(kept, made.needs - CONSTANT)
 
-    def _refers(self, name: str, key: list[Any], at: Location) -> Make:
+    def _refers(self, name: str, key: list[Any], at: Location) -> Part:
         if name not in self.declared.maps:
             raise self.declared.fail(self.name, (*at, "$refers"), f"there is no maps/{name}.yaml")
         kind = self.declared.maps[name].resource
-        keys = [[self.element(part, "string", (*at, "$key")) for part in key]]
+        parts_of_key = [self.element(part, "string", (*at, "$key")) for part in key]
+        keys = [[part.make for part in parts_of_key]]
 
         def make(scope: Scope) -> Found:
             parts = identity(keys, scope)
             return NOTHING if parts is None else ([{"reference": f"{kind}/{resource_id(kind, parts)}"}], True)
 
-        return make
+        return Part(make, parts_of_key[0].needs)
 
     def test(self, text: str, at: Location) -> Test:
         """A condition."""
@@ -149,7 +153,7 @@ class Compiler:
         except ValueError as error:
             raise self.declared.fail(self.name, at, str(error)) from error
 
-    def _expression(self, text: str, kind: str, at: Location) -> Make:
+    def _expression(self, text: str, kind: str, at: Location) -> Part:
         left, *turns = text.split(" | ")
         try:
             found = sources(left.strip())
@@ -167,7 +171,7 @@ class Compiler:
                     return values, True
             return NOTHING
 
-        return make
+        return Part(make, sources_need(found))
 
     def _turn(self, name: str, argument: str, kind: str, at: Location) -> Turn:
         """What turns a text into the element's type."""
