@@ -138,6 +138,93 @@ def test_a_day_of_birth_has_no_time():
     assert "_birthDate" not in patient
 
 
+def test_gt1_and_in1_related_persons():
+    segments = [
+        "GT1|1|G9|Ray^Lu||1 Elm^^Salem|555|556|20010412|F||MTH||20200101|20201231",
+        "IN1|1|P1^Plan|C1|Ins||||||||20200101||||Doe^Jo|SPO|19800101|2 Oak^^Lynn",
+        segment("IN2", {2: "425-57-9745", 6: "MED-1", 8: "AID-1", 34: "eng"}),
+    ]
+    converted = convert("ADT^A01", PID, *segments)
+    guarantor, insured = made(converted, "RelatedPerson")
+    assert not differences(
+        guarantor,
+        {
+            "relationship.coding.code": ["GUAR", "MTH"],
+            "name.family": "Ray",
+            "telecom.use": ["home", "work"],
+            "birthDate": "2001-04-12",
+            "period.end": "2020-12-31",
+        },
+    )
+    assert not differences(
+        insured,
+        {
+            "name.family": "Doe",
+            "identifier.value": "425-57-9745",
+            "address.city": "Lynn",
+            "communication.language.coding.code": "eng",
+        },
+    )
+    [coverage] = made(converted, "Coverage")
+    assert coverage["subscriber"] == {"reference": f"RelatedPerson/{insured['id']}"}
+    assert {(i["type"]["coding"][0]["code"], i["value"]) for i in coverage["identifier"]} == {
+        ("MC", "MED-1"),
+        ("MA", "AID-1"),
+    }
+    # Who is the patient's own guarantor, or insured, is the patient.
+    own = convert("ADT^A01", PID, "GT1|1|G9|Ray^Lu||||||||SLF", "IN1|1|P1|C1|Ins||||||||||||Ray^Lu|SEL")
+    assert made(own, "RelatedPerson") == []
+    assert made(own, "Coverage")[0]["subscriber"]["reference"].startswith("Patient/")
+
+
+def test_pda_death():
+    segments = [pv1({2: "I"}), "PDA|I21^Infarction^I10|ICU^1|N|20250102|7^Cert^Robin"]
+    converted = convert("ADT^A03", PID, *segments)
+    assert made(converted, "Patient")[0]["deceasedBoolean"] is True
+    [cause] = made(converted, "Observation")
+    assert not differences(
+        cause,
+        {"status": "preliminary", "code.coding.code": "69453-9", "valueCodeableConcept.coding.code": "I21"},
+    )
+    assert converted.unmapped == {"PDA-2": 1}
+
+
+REFERRALS = [
+    ("I12", "P", "active"),
+    ("I13", "A", "active"),
+    ("I13", "R", "revoked"),
+    ("I14", "A", "revoked"),
+]
+
+
+@pytest.mark.parametrize(("event", "sent", "status"), REFERRALS)
+def test_rf1_and_prd_referral(event, sent, status):
+    segments = [
+        f"RF1|{sent}|A|Med^Medical||O|9^CLINIC|20250101|20250201|20250102|O^Ordered|8^HOSPITAL",
+        "PRD|RP^Referring|Powell^Bo|||||N1^SL",
+        "PRD|RT^Referred to|Mc^Pa|1 Elm||^WPN^PH^^^617^555",
+        PID,
+        pv1({2: "O", 19: "V1"}),
+    ]
+    converted = convert(f"REF^{event}", *segments)
+    [request], [patient] = made(converted, "ServiceRequest"), made(converted, "Patient")
+    referring, referred = made(converted, "Practitioner")
+    assert not differences(
+        request,
+        {
+            "status": status,
+            "priority": "asap",
+            "identifier.value": ["9", "8"],
+            "subject.reference": f"Patient/{patient['id']}",
+            "requester.reference": f"Practitioner/{referring['id']}",
+            "performer.reference": f"Practitioner/{referred['id']}",
+            "occurrencePeriod.end": "2025-02-01",
+            "authoredOn": "2025-01-02",
+        },
+    )
+    assert converted.unmapped == {}
+
+
 TIMINGS = [
     # TQ1 by field; the ServiceRequest
     ({7: "20250102"}, {"occurrenceDateTime": "2025-01-02"}),

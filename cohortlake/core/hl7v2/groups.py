@@ -19,7 +19,8 @@ ROOT = "message"
 class Node:
     """A group of a message. `segments` are its own, by name; `stray` are those that no group takes (Z-segments).
 
-    `made` are the references to what its maps made, by the map's name; `below` has those of the groups in it too.
+    `made` are the references to what its maps made, by the map's name; `below` has those of the groups in it too, `of`
+    those of one of its segments.
     """
 
     name: str
@@ -29,9 +30,11 @@ class Node:
     stray: list[Segment] = field(default_factory=list)
     made: dict[str, list[str]] = field(default_factory=dict)
     below: dict[str, list[str]] = field(default_factory=dict)
+    of: dict[tuple[str, int], str] = field(default_factory=dict)
 
-    def make(self, name: str, reference: str) -> None:
-        """Note what a map made of this group."""
+    def make(self, name: str, reference: str, segment: Segment) -> None:
+        """Note what a map made of a segment of this group."""
+        self.of[name, id(segment)] = reference
         self.made.setdefault(name, []).append(reference)
         for node in self.around():
             node.below.setdefault(name, []).append(reference)

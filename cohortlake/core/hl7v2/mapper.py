@@ -152,7 +152,7 @@ def _identify(run: Run, root: Node, maps: list[CompiledMap]) -> list[Placed]:
                 if declared.is_repeatable and seen[reference] > 1:
                     parts = [*parts, f"repeat {seen[reference]}"]
                     reference = f"{declared.resource}/{resource_id(declared.resource, parts)}"
-                node.make(declared.name, reference)
+                node.make(declared.name, reference, segment)
                 placed.append((compiled, scope, reference))
     return placed
 

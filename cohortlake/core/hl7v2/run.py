@@ -111,8 +111,14 @@ class Scope:
         return [segment for node in self.node.within() for segment in node.segments.get(name, ())]
 
     def references(self, name: str, group: str | None) -> list[str]:
-        """What a map made, as `Type/id`: in the groups around this one, or anywhere within the nearest `group`."""
+        """What a map made, as `Type/id`: of the segment that is gone through, else in the groups around this one.
+
+        With a `group`: anywhere within the nearest such one.
+        """
         if group is None:
+            own = self.node.of.get((name, id(self.segment)))
+            if own is not None:
+                return [own]
             return next((node.made[name] for node in self.node.around() if name in node.made), [])
         top = next((node for node in self.node.around() if node.name == group), None)
         return top.below.get(name, []) if top else []
