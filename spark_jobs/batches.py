@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,17 @@ class BronzePart:
 
 @dataclass(frozen=True)
 class Pending:
-    """A batch: its name, the bronze version that it reaches, its parts, and the quarantine rows that it takes up."""
+    """A batch: its name, the bronze version that it reaches, its parts, and the quarantine rows that it takes up.
+
+    One that `is_again` has all that bronze holds, since the declarations changed.
+    """
 
     batch: str
     bronze_version: int
     parts: list[BronzePart]
     replayed: list[str]
     fingerprint: str
+    is_again: bool = False
 
     def feeds(self) -> dict[str, int]:
         """Records by feed."""
@@ -82,6 +87,23 @@ def publish_receipt(lake: Lake, silo: str) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")).get("receipt") if path.exists() else None
 
 
+def ask_again(lake: Lake, silo: str) -> bool:
+    """Have the next batch take up all that bronze holds; False where nothing of the silo was ever published."""
+    path = _progress(lake, silo)
+    if not path.exists():
+        return False
+    content = json.loads(path.read_text(encoding="utf-8"))
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+    delta.write_json(path, {**content, "again": stamp})
+    return True
+
+
+def _asked_again(lake: Lake, silo: str) -> str | None:
+    """When it was asked for, until that batch is published."""
+    path = _progress(lake, silo)
+    return json.loads(path.read_text(encoding="utf-8")).get("again") if path.exists() else None
+
+
 def bronze_parts(lake: Lake, silo: str, version: int | None = None) -> dict[str, BronzePart]:
     """The parts of the silo's bronze table, by path; none before its first version."""
     path = lake.bronze(silo)
@@ -104,10 +126,10 @@ def _fingerprint(catalog: Catalog, silo: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _replayed(lake: Lake, silo: str, has_new: bool) -> list[dict[str, Any]]:
+def _replayed(lake: Lake, silo: str, has_new: bool, is_again: bool) -> list[dict[str, Any]]:
     rows = []
     for row in quarantine.held(lake, silo):
-        is_asked = row["status"] == quarantine.REPLAY
+        is_asked = row["status"] == quarantine.REPLAY or (is_again and row["status"] == quarantine.OPEN)
         waits = row["status"] == quarantine.OPEN and has_new
         waits = waits and all(reason.endswith(RETRIED) for reason in row["reasons"])
         if row["offset"] != quarantine.WHOLE_FILE and row["step"] != "land" and (is_asked or waits):
@@ -148,19 +170,24 @@ def _replay_parts(published: Iterable[str], rows: Iterable[dict[str, Any]], fold
 
 
 def pending(lake: Lake, catalog: Catalog, silo: str) -> Pending | None:
-    """The silo's next batch, or None where nothing is new and no replay is asked for."""
+    """The silo's next batch, or None where nothing is new and nothing is to be taken up again."""
     now = delta.version(lake.bronze(silo))
     done = published_version(lake, silo)
     before, after = bronze_parts(lake, silo, done), bronze_parts(lake, silo, now)
     new = [part for name, part in sorted(after.items()) if name not in before]
-    replayed = _replayed(lake, silo, bool(new))
+    again = _asked_again(lake, silo)
+    replayed = _replayed(lake, silo, bool(new), again is not None)
+    ids = sorted(row["quarantine_id"] for row in replayed)
+    if again is not None:
+        parts = [*new, *(replace(part, is_replayed=True) for _, part in sorted(before.items()))]
+        name = f"{silo}-{now:06d}-again-{again}"
+        return Pending(name, now, parts, ids, _fingerprint(catalog, silo), is_again=True) if parts else None
     if not new and not replayed:
         return None
-    ids = sorted(row["quarantine_id"] for row in replayed)
     published = [part.path for part in before.values()]
-    again = _replay_parts(published, replayed, lake.staging("phi", silo) / "replay")
+    held = _replay_parts(published, replayed, lake.staging("phi", silo) / "replay")
     suffix = "-replay-" + hashlib.sha256("".join(ids).encode()).hexdigest()[:8] if ids else ""
-    return Pending(f"{silo}-{now:06d}{suffix}", now, new + again, ids, _fingerprint(catalog, silo))
+    return Pending(f"{silo}-{now:06d}{suffix}", now, new + held, ids, _fingerprint(catalog, silo))
 
 
 def read_batch(folder: Path) -> dict[str, Any] | None:

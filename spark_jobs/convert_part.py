@@ -72,7 +72,7 @@ def convert_part(unit: Unit) -> Unit:
     Gives the files by resource type, the rejected records, and what was counted: records, codes that no map knows,
     what no map takes, and warnings, by name; and the hashes of the files that the records are of.
     """
-    options = Options(zone=unit["zone"], authorities=tuple(sorted(unit["authorities"].items())))
+    options: Options = unit["options"]
     fmt = format_named(unit["format"])
     source = pq.ParquetFile(unit["source"])
     made, rejected = Made(), []

@@ -19,9 +19,11 @@ from cohortlake.core.catalog import Feed, Mapping, Node
 from cohortlake.core.catalog.mapping import Children
 from cohortlake.core.mapping import Compiled
 from cohortlake.core.sql import identifier, literal
+from cohortlake.core.terminology.concept_maps import Translator
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION, with_intervals
 from spark_jobs.parallel import Unit
+from spark_jobs.terminology import map_codings
 
 LAKE = ["_version", "_file_hash", "_offset"]
 
@@ -40,7 +42,7 @@ def columns(feed: Feed) -> list[str]:
     return [*feed.columns, *(name for name in feed.optional_columns if name not in feed.columns)]
 
 
-def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, Feed]) -> Unit:
+def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, Feed], translator: Translator) -> Unit:
     """One task: the unit's rows as a part (null where none is good), the rows that are not, and codes that no map knew.
 
     `rows_in` counts the rows before they are mapped or joined, for the books.
@@ -59,7 +61,7 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
     else:
         connection.execute(f"CREATE VIEW source AS FROM {identifier(_view(plan.mapping.feed))}")
     if _view(plan.mapping.feed) not in unit["files"]:
-        return {"part": None, "rows": 0, "rows_in": 0, "rejected": orphans, "unmapped": {}}
+        return {"part": None, "rows": 0, "rows_in": 0, "rejected": orphans, "unmapped": {}, "mapped": {}}
     made = connection.execute(_mapped(plan)).arrow().read_all()
     (rows_in,) = connection.execute(f"SELECT count(*) FROM source WHERE {plan.mapping.where}").fetchone() or (0,)  # noqa: S608
     is_bad = pc.fill_null(pc.greater(pc.list_value_length(made["_bad"]), 0), False)
@@ -70,16 +72,19 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
         for row in bad
     ]
     good = with_intervals(plan.tree, made.filter(pc.invert(is_bad)) if bad else made)
-    part = delta.write_part(Path(unit["table"]), good, {PARTITION: unit["silo"]}) if good.num_rows else None
     unmapped: Counter[str] = Counter()
     for found in good["_unmapped"].drop_null().to_pylist():
         unmapped.update(f"{entry['map']}: {entry['code']}" for entry in found)
+    mapped = map_codings(good, plan.tree, translator)
+    unmapped += mapped.unknown
+    part = delta.write_part(Path(unit["table"]), mapped.rows, {PARTITION: unit["silo"]}) if good.num_rows else None
     return {
         "part": asdict(part) if part else None,
         "rows": good.num_rows,
         "rows_in": rows_in,
         "rejected": rejected + orphans,
         "unmapped": dict(unmapped),
+        "mapped": dict(mapped.added),
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from cohortlake.core.terminology.concept_maps import check_maps_signed
 from spark_jobs import delta, quarantine, tombstones, unmapped
 from spark_jobs.batches import BATCH_FILE, Pending, pending, read_batch
 from spark_jobs.context import Book, Context, StepResult
@@ -23,6 +24,7 @@ from spark_jobs.standardise_convert import standardise_converted
 from spark_jobs.standardise_csv import standardise_csv
 from spark_jobs.type_fhir import stage_typed, typing_unit
 from spark_jobs.units import Converter, keep_units, seen_units, unmapped_units
+from spark_jobs.unmapped import Kept
 
 # Row groups of bronze, of about 8 MB of records each, that one task makes one row group of silver of.
 GROUPS_PER_TASK = 8
@@ -62,7 +64,7 @@ def _standardise_fhir(ctx: Context, batch: Pending) -> dict[str, Any]:
     rejected = [*typed.rejected, *(row for found in read for row in found["rejected"])]
     deletes = [row for found in read for row in found["tombstones"]]
     made = {"staged": typed.staged, "books": books, "rejected": rejected, "unexpected": typed.unexpected}
-    return made | {"deletes": deletes}
+    return made | {"deletes": deletes, "mapped": dict(typed.mapped), "unmapped": dict(typed.unmapped)}
 
 
 def _standardise(ctx: Context, batch: Pending) -> dict[str, Any]:
@@ -102,6 +104,8 @@ def run(ctx: Context) -> StepResult:
         path.unlink()
     for name in ("rejects", "failed"):
         shutil.rmtree(folder / name, ignore_errors=True)
+    maps = ctx.catalog.translator(ctx.scope).maps
+    check_maps_signed(maps, ctx.force)
     made = _standardise(ctx, batch)
     _hold(ctx, batch, made["rejected"])
     for staged in made["staged"].values():
@@ -109,7 +113,10 @@ def run(ctx: Context) -> StepResult:
     seen = seen_units(ctx.lake.silver("Observation"), made["staged"].get("Observation"))
     keep_units(folder, seen)
     codes = {**made.get("unmapped", {}), **unmapped_units(seen, Converter(ctx.catalog.units))}
-    unmapped.keep(ctx.lake, ctx.scope, batch.batch, ctx.run_id, codes)
+    mapped = {one.label: made["mapped"].get(one.label, 0) for one in maps}
+    kept = Kept(ctx.scope, batch.batch, ctx.run_id, is_all=batch.is_again)
+    unmapped.keep(ctx.lake, kept, codes)
+    unmapped.keep_mapped(ctx.lake, kept, mapped)
     tombstones.stage(folder, made.get("deletes", []))
     books = list(made["books"].values())
     facts: dict[str, Any] = {
@@ -118,10 +125,12 @@ def run(ctx: Context) -> StepResult:
         "replayed": len(batch.replayed),
         "unexpected": {name: dict(counts) for name, counts in made["unexpected"].items() if counts},
         "unmapped": codes,
+        "mapped": mapped,
         "not_mapped": made.get("not_mapped", {}),
         "warnings": made.get("warnings", {}),
         "deletes": len(made.get("deletes", [])),
     }
     content = {**key, "delivered": batch.delivered(), "replayed": batch.replayed, "facts": facts}
+    content["is_again"] = batch.is_again
     delta.write_json(folder / BATCH_FILE, {**content, "books": [vars(book) for book in books]})
     return StepResult(books, json.loads(json.dumps(facts)))

@@ -31,8 +31,7 @@ def _convert_units(ctx: Context, batch: Pending) -> list[Unit]:
     for part in batch.parts:
         for group in range(pq.ParquetFile(part.path).num_row_groups):
             unit: Unit = {"source": part.path, "feed": part.feed, "groups": [group], "format": silo.format}
-            place = {"target": str(folder / str(len(units))), "zone": silo.zone, "authorities": dict(silo.authorities)}
-            units.append(unit | place)
+            units.append(unit | {"target": str(folder / str(len(units))), "options": silo.options})
     return units
 
 
@@ -87,6 +86,7 @@ def standardise_converted(ctx: Context, batch: Pending) -> dict[str, Any]:
         "books": books,
         "rejected": [*rejected, *refused_typing],
         "unexpected": {**typed.unexpected, silo.format: totals["left"]},
-        "unmapped": dict(totals["codes"]),
+        "unmapped": dict(totals["codes"] + typed.unmapped),
+        "mapped": dict(typed.mapped),
         "warnings": dict(totals["warnings"]),
     }

@@ -124,11 +124,12 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
         (unit for mapping in mappings for unit in _units(ctx, mapping, feeds)), key=lambda unit: -int(unit["rows"])
     )
     plans = {mapping.name: _plan(ctx, mapping) for mapping in mappings}
+    silo = ctx.catalog.silos[ctx.scope]
     results: dict[str, list[Unit]] = {mapping.name: [] for mapping in mappings}
     found = run_units(
         ctx.spark,
         units,
-        partial(map_part, plans=plans, feeds=dict(ctx.catalog.silos[ctx.scope].feeds)),
+        partial(map_part, plans=plans, feeds=dict(silo.feeds), translator=ctx.catalog.translator(ctx.scope)),
         marks=ctx.lake.staging("phi", ctx.scope) / "marks",
         progress=lambda done, total: ctx.progress(done, total, f"{done} of {total} parts"),
     )
@@ -141,18 +142,21 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
     ]
     staged: dict[str, Staged] = {}
     unmapped: Counter[str] = Counter()
+    mapped: Counter[str] = Counter()
     for mapping in mappings:
         table = staged.setdefault(mapping.resource, Staged(mapping.resource, [], 0))
         for result in results[mapping.name]:
             table.parts += [delta.Part(**result["part"])] if result["part"] else []
             table.rows += result["rows"]
             unmapped.update(result["unmapped"])
+            mapped.update(result["mapped"])
     return {
         "staged": staged,
         "rejected": rejected,
         "deletes": _deletes(ctx, feeds),
         "unexpected": {},
         "unmapped": dict(unmapped),
+        "mapped": dict(mapped),
         **_books(ctx, batch, mappings, results, Counter(row["feed"] for row in feeds.rejected())),
     }
 

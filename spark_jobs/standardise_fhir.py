@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 
 from cohortlake.core.catalog import Node
 from cohortlake.core.readers.fhir_json import parse
+from cohortlake.core.terminology.concept_maps import Translator
 from spark_jobs import delta
 from spark_jobs.fhir_types import LAKE_FIELDS, PARTITION, UNMAPPED, fhir_schema, with_intervals
 from spark_jobs.parallel import Unit
+from spark_jobs.terminology import map_codings
 
 REJECTED = pa.schema(
     [
@@ -30,6 +32,7 @@ REJECTED = pa.schema(
 # codes that no map knew.
 COLUMNS = ["file", "file_hash", "file_modified_at", "offset", "payload"]
 PASSING, CODES = "is_passing", "codes"
+NO_MAPS = Translator(())
 # A version that starts so is older than every one that starts with a year.
 WEAK = "."
 
@@ -129,8 +132,10 @@ def _read(unit: Unit) -> Iterator[pa.Table]:
             yield source.read_row_group(group, columns=wanted)
 
 
-def standardise_part(unit: Unit, tree: Node) -> Unit:
+def standardise_part(unit: Unit, tree: Node, translator: Translator = NO_MAPS) -> Unit:
     """One task. Gives the silver part, the file of rejected records, and the values that silver does not type.
+
+    The codings that the concept maps added, and the codes that they lack, are counted by map.
 
     `sources` of the unit are files with the row groups to read of each, all where they are None.
     """
@@ -143,8 +148,9 @@ def standardise_part(unit: Unit, tree: Node) -> Unit:
         rejects.append(rejected)
     good, refused = pa.concat_tables(rows), pa.concat_tables(rejects)
     part, path = None, None
+    mapped = map_codings(good, tree, translator)
     if good.num_rows:
-        part = delta.write_part(Path(unit["table"]), good, {PARTITION: unit["silo"]})
+        part = delta.write_part(Path(unit["table"]), mapped.rows, {PARTITION: unit["silo"]})
     if refused.num_rows:
         path = Path(unit["rejects"]) / delta.part_path({})
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,4 +161,6 @@ def standardise_part(unit: Unit, tree: Node) -> Unit:
         "rejects": str(path) if path else None,
         "rejected": refused.num_rows,
         "unexpected": dict(unexpected),
+        "mapped": dict(mapped.added),
+        "unmapped": dict(mapped.unknown),
     }

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from deltalake import Schema
 
 from cohortlake.core.catalog import Node
+from cohortlake.core.terminology.concept_maps import Translator
 from spark_jobs import delta
 from spark_jobs.context import Context
 from spark_jobs.fhir_types import PARTITION, silver_schema
@@ -23,12 +24,17 @@ from spark_jobs.standardise_fhir import standardise_part
 
 @dataclass
 class Typed:
-    """What was staged, by table; the records that were rejected; the values that silver does not type, by table."""
+    """What was staged, by table; the records that were rejected; the values that silver does not type, by table.
+
+    `mapped` counts the codings that each concept map added, `unmapped` the codes that they lack.
+    """
 
     staged: dict[str, Staged] = field(default_factory=dict)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     unexpected: dict[str, Counter[str]] = field(default_factory=dict)
+    mapped: Counter[str] = field(default_factory=Counter)
+    unmapped: Counter[str] = field(default_factory=Counter)
 
 
 def create_silver(ctx: Context, tree: Node) -> None:
@@ -62,7 +68,7 @@ def stage_typed(ctx: Context, units: Sequence[Unit]) -> Typed:
     results = run_units(
         ctx.spark,
         units,
-        partial(_work, trees=trees),
+        partial(_work, trees=trees, translator=ctx.catalog.translator(ctx.scope)),
         marks=ctx.lake.staging("phi", ctx.scope) / "marks",
         progress=lambda done, total: ctx.progress(done, total, f"{done} of {total} parts"),
     )
@@ -75,11 +81,13 @@ def stage_typed(ctx: Context, units: Sequence[Unit]) -> Typed:
         table.rows += result["rows"]
         made.refused[name] += result["rejected"]
         made.unexpected.setdefault(name, Counter()).update(result["unexpected"])
+        made.mapped.update(result["mapped"])
+        made.unmapped.update(result["unmapped"])
         if result["rejects"]:
             rows = pq.read_table(Path(result["rejects"])).to_pylist()
             made.rejected += [{**row, "feed": unit["feed"], "resource_type": name} for row in rows]
     return made
 
 
-def _work(unit: Unit, trees: dict[str, Node]) -> Unit:
-    return standardise_part(unit, trees[unit["resource"]])
+def _work(unit: Unit, trees: dict[str, Node], translator: Translator) -> Unit:
+    return standardise_part(unit, trees[unit["resource"]], translator)

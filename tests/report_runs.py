@@ -107,6 +107,7 @@ def csv_silo(run: RunMaker, land_held: int = 0, unmapped: Record | None = None, 
     through = silver_rows(CSV_ROWS | {"claims_transactions": CSV_ROWS["claims_transactions"] - land_held}, CSV)
     not_mapped = {"payer_transitions": 801, "supplies": 1304}
     facts = {"batch": f"{CSV}-000001", "unexpected": {}, "unmapped": unmapped or {}, "not_mapped": not_mapped}
+    facts["mapped"] = {"panels 1.0.0": 41} if unmapped else {}
     books = [book(name, rows) for name, rows in through.items() if name != "bronze.claims_transactions"]
     run.step(f"standardise.{CSV}", "ingest", 52.9, books, facts)
     failing = {"Patient.id is unique": ("Patient", "conformance", "fail", 2, 136, 1.471)} if error else {}

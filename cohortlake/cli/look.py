@@ -38,7 +38,7 @@ def sql(
 
     `cohortlake sql "SELECT silo, count(*) FROM patients GROUP BY ALL"`
 
-    `cohortlake sql "SELECT p.silo, p.gender, avg(l.result_value) FROM laboratory_results l
+    `cohortlake sql "SELECT p.silo, p.gender, avg(l.standard_value) FROM laboratory_results l
     JOIN patients p USING (patient_key) WHERE l.laboratory_code = '4548-4' GROUP BY ALL"`
 
     `cohortlake sql "FROM conditions" --format parquet -o conditions.parquet`

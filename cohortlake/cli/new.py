@@ -32,6 +32,7 @@ legal_basis: <the rule that allows it>
 format: {format}
 folder: {name}
 freshness: {{ max_age_days: 35 }}
+# concept_maps: [name]  # maps of catalog/conceptmaps for codes of its own: docs/terminology.md
 quirks: []
 feeds:
 {feeds}"""

@@ -63,6 +63,14 @@ class Unmapped:
 
 
 @dataclass(frozen=True)
+class ConceptMap:
+    """A concept map in the version that was applied, and how many codings it added."""
+
+    label: str
+    codings: int
+
+
+@dataclass(frozen=True)
 class Silo:
     """What a run did with a silo."""
 
@@ -76,6 +84,7 @@ class Silo:
     resources: tuple[Resource, ...]
     unexpected: tuple[Unexpected, ...]
     unmapped: tuple[Unmapped, ...]
+    concept_maps: tuple[ConceptMap, ...]
     rejected_files: dict[str, str]
     absent_folder: str
     deferred_files: tuple[str, ...]
@@ -136,6 +145,7 @@ def read_silo(run: Run, name: str, live: Live) -> Silo:
         resources=tuple(_resources(steps, live.silver.get(name, {}))),
         unexpected=tuple(_unexpected(land, standardise)),
         unmapped=tuple(_unmapped(standardise)),
+        concept_maps=tuple(ConceptMap(*told) for told in sorted(facts.tally(standardise.get("mapped")).items())),
         rejected_files={file: facts.text(why) for file, why in facts.mapping(land.get("files_rejected")).items()},
         absent_folder=facts.text(land.get("absent_folder")),
         deferred_files=_names(land.get("files_deferred")),

@@ -92,6 +92,7 @@ def test_a_run_with_faults(lake: Lake) -> None:
     assert "Observation hasMember[].display 831" in fhir
     assert "conditions_2026-11.csv.gz land: truncated gzip" in csv
     assert "ucum 1 1,728 gender 2 15" in csv
+    assert "Map and version Codings added panels 1.0.0 41" in csv
     assert "None were made : withheld: column_shapes 0.61 < 0.75" in page.said("cohort-type2_diabetes")
     assert "79 quarantined" in page.said("flow")
 

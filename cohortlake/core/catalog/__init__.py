@@ -17,6 +17,7 @@ from cohortlake.core.catalog.source import load
 from cohortlake.core.catalog.table import Table
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.fhir.definitions import resource_types
+from cohortlake.core.terminology.concept_maps import ConceptMap, Translator, check_maps, load_concept_maps
 from cohortlake.core.terminology.units import Spellings, Units, load_units
 
 __all__ = ["Catalog", "CodeMap", "Cohort", "Feed", "Mapping", "Node", "Silo", "Table", "load_catalog"]
@@ -51,6 +52,11 @@ class Catalog:
     cohorts: dict[str, Cohort]
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
     units: Units = field(default_factory=lambda: Units({}, {}, Spellings()))
+    concept_maps: dict[str, ConceptMap] = field(default_factory=dict)
+
+    def translator(self, silo: str) -> Translator:
+        """The maps that a silo names."""
+        return Translator(tuple(self.concept_maps[name] for name in self.silos[silo].concept_maps))
 
 
 def _each(folder: Path, pattern: str) -> dict[str, Path]:
@@ -113,11 +119,14 @@ def load_catalog(folder: Path | None = None) -> Catalog:
                 f"{folder / 'silos' / name / 'silo.yaml'}:1: same_facts names a silo that does not exist",
                 f"Silos are {', '.join(silos)}.",
             )
+    concept_maps = load_concept_maps(folder / "conceptmaps")
+    for name, silo in silos.items():
+        check_maps(folder / "silos" / name / "silo.yaml", silo.concept_maps, concept_maps)
     tables = {n: load(p, Table, name=n) for n, p in _each(folder / "tables", "*/table.yaml").items()}
     views = {name: _read_view(folder / "tables" / name / "view.json") for name, t in tables.items() if t.is_view}
     cohorts = {n: load(p, Cohort, name=n) for n, p in _each(folder / "cohorts", "*/cohort.yaml").items()}
     units = load_units(folder / "units")
-    return Catalog(folder, silos, mappings, maps, resources, tables, cohorts, views, units)
+    return Catalog(folder, silos, mappings, maps, resources, tables, cohorts, views, units, concept_maps)
 
 
 def _read_view(path: Path) -> dict[str, Any]:

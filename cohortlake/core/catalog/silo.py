@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 from cohortlake.core.catalog.doors import SameFacts
 from cohortlake.core.catalog.origin import BulkFhir, Postgresql, Source
 from cohortlake.core.catalog.source import Declaration
+from cohortlake.core.convert import Options
 from cohortlake.core.errors import UnsignedProtocolError
 from cohortlake.core.fhir.definitions import resource_types
+from cohortlake.core.readers.hl7v2_fields import misplaced
 
 Severity = Literal["fail", "quarantine", "warn"]
 Format = Literal["fhir_ndjson", "csv", "hl7v2", "ccda", "cpcds", "rif", "x12"]
@@ -84,6 +86,10 @@ class Silo(Declaration):
     left_out: Annotated[dict[str, str], Field(description="patterns of files that no feed takes, and why")] = {}
     zone: Annotated[str, Field(description="the IANA name of the zone of times that carry none")] = "UTC"
     authorities: Annotated[dict[str, str], Field(description="URIs of the sender's own assigning authorities")] = {}
+    field_places: Annotated[
+        dict[str, str], Field(description="fields of HL7 v2 by the place where the sender has them: {OBR-22: OBR-21}")
+    ] = {}
+    concept_maps: Annotated[list[str], Field(description="maps of catalog/conceptmaps that apply to its codings")] = []
     max_record_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
     source: Source | None = None
     freshness: Freshness
@@ -137,10 +143,23 @@ class Silo(Declaration):
                 raise ValueError(f"source.tables.{unknown[0]} is no feed; there are {', '.join(self.feeds)}")
         return self
 
+    @model_validator(mode="after")
+    def _field_places_are_fields(self) -> Silo:
+        if self.field_places and self.format != "hl7v2":
+            raise ValueError("field_places are for format hl7v2")
+        if problem := misplaced(self.field_places):
+            raise ValueError(f"field_places: {problem}")
+        return self
+
     @property
     def is_converted(self) -> bool:
         """Whether a format's own module makes FHIR of its records (`cohortlake.core.convert`)."""
         return self.format not in ("fhir_ndjson", "csv")
+
+    @property
+    def options(self) -> Options:
+        """What the formats' own modules are told of the sender."""
+        return Options(self.zone, tuple(sorted(self.authorities.items())), tuple(self.field_places.items()))
 
     @property
     def is_signed(self) -> bool:

@@ -125,8 +125,13 @@ def load(path: Path, model: type[Model], **given: Any) -> Model:
     content, lines = read_yaml(path)
     if not isinstance(content, dict):
         raise CatalogError(f"{path}:1: expected keys and values, found a {type(content).__name__}")
+    return load_content(path, {**content, **given}, lines, model)
+
+
+def load_content(path: Path, content: dict[str, Any], lines: dict[Location, int], model: type[Model]) -> Model:
+    """What was read of a file as a `model`; `lines` are those of the places in it. Raises CatalogError as `load`."""
     try:
-        return model.model_validate({**content, **given})
+        return model.model_validate(content)
     except ValidationError as error:
         problems = [
             f"{path}:{line_of(lines, place)}: {_say({**found, 'loc': place}, _allowed(model, tuple(found['loc'])))}"
