@@ -19,7 +19,7 @@ from cohortlake.core.catalog import Feed, Mapping, Node
 from cohortlake.core.catalog.mapping import Children
 from cohortlake.core.mapping import Compiled
 from cohortlake.core.sql import identifier, literal
-from cohortlake.core.terminology.concept_maps import Translator
+from cohortlake.core.terminology.translate import Translator
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION, with_intervals
 from spark_jobs.parallel import Unit

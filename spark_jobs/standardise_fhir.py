@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from cohortlake.core.catalog import Node
 from cohortlake.core.readers.fhir_json import parse
-from cohortlake.core.terminology.concept_maps import Translator
+from cohortlake.core.terminology.translate import Translator
 from spark_jobs import delta
 from spark_jobs.fhir_types import LAKE_FIELDS, PARTITION, UNMAPPED, fhir_schema, with_intervals
 from spark_jobs.parallel import Unit

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from cohortlake.core.catalog import Node
 from cohortlake.core.fhir.render import resources
 from cohortlake.core.readers.json_exact import elements
-from cohortlake.core.terminology.concept_maps import Translated, Translator, dumps_exact, loads_exact
+from cohortlake.core.terminology.translate import Translated, Translator, dumps_exact, loads_exact
 from spark_jobs.fhir_types import UNMAPPED
 
 # What is said of a record, not of what it tells.

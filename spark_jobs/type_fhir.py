@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from deltalake import Schema
 
 from cohortlake.core.catalog import Node
-from cohortlake.core.terminology.concept_maps import Translator
+from cohortlake.core.terminology.translate import Translator
 from spark_jobs import delta
 from spark_jobs.context import Context
 from spark_jobs.fhir_types import PARTITION, silver_schema

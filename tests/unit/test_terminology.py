@@ -14,17 +14,8 @@ from cohortlake.core.catalog import load_catalog
 from cohortlake.core.catalog.resource import resource_tree
 from cohortlake.core.errors import CatalogError, UnsignedProtocolError
 from cohortlake.core.readers.fhir_json import parse
-from cohortlake.core.terminology.concept_maps import (
-    EXTENSION,
-    ConceptMap,
-    Translated,
-    Translator,
-    check_maps,
-    check_maps_signed,
-    dumps_exact,
-    load_concept_maps,
-    loads_exact,
-)
+from cohortlake.core.terminology.concept_maps import ConceptMap, check_maps, check_maps_signed, load_concept_maps
+from cohortlake.core.terminology.translate import EXTENSION, Translated, Translator, dumps_exact, loads_exact
 from spark_jobs.fhir_types import UNMAPPED, fhir_schema
 from spark_jobs.terminology import Mapped, map_codings
 
@@ -117,6 +108,7 @@ def fhir(**changed: Any) -> str:
         (fhir(group=[{"source": "urn:a", "target": "urn:b", "element": [{"code": "A"}, {"code": "A"}]}]),
          r"the code 'A' stands here a second time"),
         (fhir(publisher=None), r"steward is missing"),
+        (fhir(group="none"), r"local.json:1: an element has not the type that R4 gives it"),
         ("{", r"local.json:\d+: not YAML"),
     ],
 )  # fmt: skip

@@ -17,7 +17,8 @@ from cohortlake.core.catalog.source import load
 from cohortlake.core.catalog.table import Table
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.fhir.definitions import resource_types
-from cohortlake.core.terminology.concept_maps import ConceptMap, Translator, check_maps, load_concept_maps
+from cohortlake.core.terminology.concept_maps import ConceptMap, check_maps, load_concept_maps
+from cohortlake.core.terminology.translate import Translator
 from cohortlake.core.terminology.units import Spellings, Units, load_units
 
 __all__ = ["Catalog", "CodeMap", "Cohort", "Feed", "Mapping", "Node", "Silo", "Table", "load_catalog"]

@@ -6,10 +6,7 @@ A silo names those that apply to it (`concept_maps`). Source: https://hl7.org/fh
 from __future__ import annotations
 
 import datetime
-import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,12 +27,9 @@ Equivalence = Literal[
     "unmatched",
     "disjoint",
 ]
-# What is true of the source concept is true of the target; the others would say more than the source did.
-ADDED = frozenset({"equivalent", "equal", "wider", "subsumes"})
+R4 = "See https://hl7.org/fhir/R4/conceptmap.html."
 # Someone looked and found that the target has nothing for it, so there is nothing to map.
 NOTHING = frozenset({"unmatched", "disjoint"})
-# On a Coding that a map has added: which one, as `url|version`. R4 has no extension for it.
-EXTENSION = "urn:cohortlake:extension:concept-map"
 
 
 class Target(Declaration):
@@ -89,8 +83,13 @@ def load_concept_maps(folder: Path) -> dict[str, ConceptMap]:
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.json")]):
         if path.stem in found:
             raise CatalogError(f"{path}:1: there is a map of the name {path.stem!r} already", "Give it another name.")
-        is_fhir = path.suffix == ".json"
-        found[path.stem] = _of_fhir(path) if is_fhir else load(path, ConceptMap, name=path.stem)
+        if path.suffix == ".yaml":
+            found[path.stem] = load(path, ConceptMap, name=path.stem)
+            continue
+        try:
+            found[path.stem] = _of_fhir(path)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise CatalogError(f"{path}:1: an element has not the type that R4 gives it: {error}", R4) from error
     return found
 
 
@@ -99,7 +98,7 @@ def _of_fhir(path: Path) -> ConceptMap:
     content, lines = read_yaml(path)  # (JSON is YAML, and so has lines)
 
     def wrong(problem: str, *at: str | int) -> CatalogError:
-        return CatalogError(f"{path}:{line_of(lines, at)}: {problem}", "See https://hl7.org/fhir/R4/conceptmap.html.")
+        return CatalogError(f"{path}:{line_of(lines, at)}: {problem}", R4)
 
     if not isinstance(content, dict) or content.get("resourceType") != "ConceptMap":
         raise wrong("expected a FHIR resource of type ConceptMap")
@@ -134,54 +133,6 @@ def _of_fhir(path: Path) -> ConceptMap:
     return load_content(path, content, places, ConceptMap)
 
 
-@dataclass
-class Translated:
-    """How often each map, by its label, added a coding, and the codes (label, code) that it lacks."""
-
-    added: Counter[str] = field(default_factory=Counter)
-    unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class Translator:
-    """The maps of a silo."""
-
-    maps: tuple[ConceptMap, ...]
-
-    @property
-    def systems(self) -> list[str]:
-        """The code systems that the maps read."""
-        return sorted({group.source for one in self.maps for group in one.groups})
-
-    def codings(self, codings: Iterable[Mapping[str, Any]], said: Translated) -> list[dict[str, Any]]:
-        """The codings that the maps add to a concept's own, each saying which map made it.
-
-        A concept that has a coding of the target system already is left as it is: the source's own word stands.
-        """
-        own = [coding for coding in codings if coding]
-        systems = {coding.get("system") for coding in own}
-        made: list[dict[str, Any]] = []
-        for one in self.maps:
-            for group in one.groups:
-                for coding in own:
-                    if coding.get("system") != group.source or coding.get("code") is None:
-                        continue
-                    target = group.codes.get(str(coding["code"]))
-                    if target is None or target.equivalence not in ADDED | NOTHING:
-                        said.unknown[one.label, str(coding["code"])] += 1
-                    elif target.equivalence in ADDED and group.target not in systems:
-                        systems.add(group.target)
-                        said.added[one.label] += 1
-                        made.append(_coding(one, group, target))
-        return made
-
-
-def _coding(one: ConceptMap, group: Group, target: Target) -> dict[str, Any]:
-    coding: dict[str, Any] = {"extension": [{"url": EXTENSION, "valueCanonical": one.canonical}]}
-    coding |= {"system": group.target, "code": target.code}
-    return coding | ({"display": target.display} if target.display else {})
-
-
 def check_maps_signed(maps: Iterable[ConceptMap], force: bool) -> None:
     """Raises UnsignedProtocolError for a map that nobody signed, unless forced."""
     for one in maps:
@@ -209,18 +160,3 @@ def check_maps(path: Path, names: Iterable[str], maps: Mapping[str, ConceptMap])
             other = systems.setdefault((group.source, group.target), name)
             if other != name:
                 raise CatalogError(f"{place} maps {group.source} to {group.target}, and so does {other!r}")
-
-
-def dumps_exact(value: Any) -> str:
-    """JSON text of what `loads_exact` read, numbers as they were written."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace('"\\u0000', "").replace('\\u0000"', "")
-
-
-def loads_exact(text: str) -> Any:
-    """JSON whose numbers stay as they were written; `dumps_exact` writes them again."""
-    return json.loads(text, parse_float=_marked, parse_int=_marked)
-
-
-def _marked(number: str) -> str:
-    return f"\x00{number}\x00"
