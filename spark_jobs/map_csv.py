@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from cohortlake.core.catalog import Feed, Mapping, Node
 from cohortlake.core.catalog.mapping import Children
-from cohortlake.core.mapping import Compiled
+from cohortlake.core.mapping import Compiled, unpivoted
 from cohortlake.core.sql import identifier, literal
 from cohortlake.core.terminology.translate import Translator
 from spark_jobs import delta
@@ -63,7 +63,8 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
     if _view(plan.mapping.feed) not in unit["files"]:
         return {"part": None, "rows": 0, "rows_in": 0, "rejected": orphans, "unmapped": {}, "mapped": {}}
     made = connection.execute(_mapped(plan)).arrow().read_all()
-    (rows_in,) = connection.execute(f"SELECT count(*) FROM source WHERE {plan.mapping.where}").fetchone() or (0,)  # noqa: S608
+    went_in = f"SELECT count(*) FROM {unpivoted(plan.mapping)} WHERE {plan.mapping.where}"  # noqa: S608
+    (rows_in,) = connection.execute(went_in).fetchone() or (0,)
     is_bad = pc.fill_null(pc.greater(pc.list_value_length(made["_bad"]), 0), False)
     bad = made.filter(is_bad).select(["_file_hash", "_offset", "_bad"]).to_pylist() if pc.any(is_bad).as_py() else []
     rejected = [
@@ -91,7 +92,7 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
 def _mapped(plan: Plan) -> str:
     leaves = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in plan.compiled.leaves.items())
     made = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in plan.compiled.columns.items())
-    rows = f"SELECT {', '.join(LAKE)}, {leaves} FROM source WHERE {plan.mapping.where}"  # noqa: S608
+    rows = f"SELECT {', '.join(LAKE)}, {leaves} FROM {unpivoted(plan.mapping)} WHERE {plan.mapping.where}"  # noqa: S608
     return f"SELECT {made}, {', '.join(LAKE)} FROM ({rows})"  # noqa: S608
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from cohortlake.core.catalog import Mapping as TableMapping
 from cohortlake.core.fhir.definitions import resource_types
+from cohortlake.core.mapping import unpivoted
 from cohortlake.core.rules import FHIR_ID
 from cohortlake.core.sql import identifier
 from spark_jobs.parallel import Unit
@@ -84,6 +85,7 @@ def of_rows(
     lacking = "".join(f", CAST(NULL AS VARCHAR) AS {identifier(name)}" for name in columns if name not in held)
     connection.execute(f"CREATE VIEW source AS SELECT *{lacking} FROM keys")  # noqa: S608
     for mapping in mappings:
-        made = f"SELECT {mapping.id} AS id, _version, _file_hash, _offset FROM source"  # noqa: S608
+        rows = unpivoted(mapping, with_empty=True)
+        made = f"SELECT {mapping.id} AS id, _version, _file_hash, _offset FROM {rows}"  # noqa: S608
         for row in connection.execute(made).arrow().read_all().to_pylist():
             yield {"silo": silo, "resource_type": mapping.resource, **row}

@@ -48,17 +48,22 @@ class Feeds:
         folder = ctx.lake.staging("phi", ctx.scope) / "parsed"
         shutil.rmtree(folder, ignore_errors=True)
         new = {part.path for part in batch.parts}
-        earlier = [
-            part for part in bronze_parts(ctx.lake, ctx.scope).values() if part.feed in joined and part.path not in new
-        ]
+        every = bronze_parts(ctx.lake, ctx.scope).values()
+        earlier = [part for part in every if part.feed in joined and part.path not in new]
         parts = sorted([*batch.parts, *earlier], key=lambda part: -part.rows)
         units = [
             {"source": part.path, "feed": part.feed}
+            | {"wholes": [one.path for one in every if one.feed == part.feed] if part.is_replayed else []}
             | {kind: str(folder / kind / f"{number}.parquet") for kind in ("target", "rejects")}
             for number, part in enumerate(parts)
         ]
         options = {
-            name: (columns(feed), list(feed.required), {column: list(c) for column, c in feed.value_sets.items()})
+            name: {
+                "columns": columns(feed),
+                "required": list(feed.required),
+                "null_values": list(feed.null_values),
+                "value_sets": {column: list(codes) for column, codes in feed.value_sets.items()},
+            }
             for name, feed in ctx.catalog.silos[ctx.scope].feeds.items()
         }
         found = run_units(ctx.spark, units, partial(_parse, options=options))
@@ -87,8 +92,8 @@ class Feeds:
         return next((part.files[file_hash] for part in self.parts if file_hash in part.files), None)
 
 
-def _parse(unit: Unit, options: dict[str, tuple[list[str], list[str], dict[str, list[str]]]]) -> Unit:
-    return parse_part(unit, *options[unit["feed"]])
+def _parse(unit: Unit, options: dict[str, dict[str, Any]]) -> Unit:
+    return parse_part(unit, **options[unit["feed"]])
 
 
 def _plan(ctx: Context, mapping: Mapping) -> Plan:
@@ -138,7 +143,7 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
     rejected = [
         {"file": row.get("file") or feeds.file(row["_file_hash"]), "file_hash": row["_file_hash"]}
         | {"offset": row["_offset"], "id": None, "feed": row["feed"], "reasons": row["reasons"], "resource_type": ""}
-        for row in [*feeds.rejected(), *(row for result in found for row in result["rejected"])]
+        for row in _once([*feeds.rejected(), *(row for result in found for row in result["rejected"])])
     ]
     staged: dict[str, Staged] = {}
     unmapped: Counter[str] = Counter()
@@ -159,6 +164,15 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
         "mapped": dict(mapped),
         **_books(ctx, batch, mappings, results, Counter(row["feed"] for row in feeds.rejected())),
     }
+
+
+def _once(rejected: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each rejected record once, with every reason: several mappings may reject it."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in rejected:
+        held = found.setdefault((row["_file_hash"], row["_offset"]), {**row, "reasons": []})
+        held["reasons"] += [reason for reason in row["reasons"] if reason not in held["reasons"]]
+    return list(found.values())
 
 
 def _deletes(ctx: Context, feeds: Feeds) -> list[ReadMapping[str, Any]]:
@@ -193,8 +207,8 @@ def _books(
         rejected = Counter(row["feed"] for result in results[mapping.name] for row in result["rejected"])
         bad = rejected.pop(mapping.feed, 0) + unparsed[mapping.feed]
         orphans.update(rejected)
-        if mapping.children or mapping.where != "true":
-            # Rows of several feeds make one resource, or not every row does: what went in is counted before the joins.
+        if mapping.children or mapping.where != "true" or mapping.unpivot:
+            # Rows of several feeds make one resource, or a row makes none or several: what went in is counted apart.
             rows = sum(result["rows_in"] for result in results[mapping.name]) + unparsed[mapping.feed]
         else:
             rows = by_feed.get(mapping.feed, 0)

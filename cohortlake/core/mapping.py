@@ -26,6 +26,18 @@ def struct(fields: Iterable[tuple[str, str]]) -> str:
     return "{" + ", ".join(f"{literal(name)}: {sql}" for name, sql in fields) + "}"
 
 
+def unpivoted(mapping: Mapping, *, with_empty: bool = False) -> str:
+    """The rows of the view `source` that a mapping reads: with `unpivot` one for each of its values that is there."""
+    if not mapping.unpivot:
+        return "source"
+    pairs = (
+        struct([("_name", literal(name)), ("_value", f"CAST(({sql}) AS VARCHAR)")])
+        for name, sql in mapping.unpivot.items()
+    )
+    rows = f"SELECT *, unnest([{', '.join(pairs)}], recursive := true) FROM source"  # noqa: S608
+    return f"({rows})" if with_empty else f"(FROM ({rows}) WHERE _value IS NOT NULL)"
+
+
 @dataclass
 class _Value:
     """SQL of a value, and the expressions of which at least one must not be null for it to be there (none: always)."""
@@ -182,6 +194,7 @@ class MappingCompiler:
             raise self._fail(
                 path, f"{target!r} is not a map's code, display or system; maps are {', '.join(self.maps)}"
             )
+        key = f"CAST(({key}) AS VARCHAR)"
         code_map = self.maps[name]
         pairs = {code: getattr(entry, wanted) for code, entry in code_map.codes.items()}
         fallback: str | None = {"code": f"({key})", "display": None, "system": literal(code_map.source)}[wanted]

@@ -8,7 +8,7 @@ import pytest
 from cohortlake.core.catalog.mapping import CodeMap, Mapping
 from cohortlake.core.catalog.resource import resource_tree
 from cohortlake.core.errors import CatalogError
-from cohortlake.core.mapping import Compiled, MappingCompiler
+from cohortlake.core.mapping import Compiled, MappingCompiler, unpivoted
 from spark_jobs.fhir_types import duckdb_type
 
 TREE = resource_tree("Patient", ["identifier", "name", "gender", "birthDate", "multipleBirthInteger"])
@@ -79,3 +79,30 @@ def test_a_wrong_template_names_its_element(elements, said):
     with pytest.raises(CatalogError) as raised:
         compiled(**elements)
     assert said in str(raised.value)
+
+
+def spread(with_empty: bool = False, **row: str | None) -> list[tuple[str, str | None]]:
+    """Names and values of what a row with a pulse and a weight is spread into."""
+    mapping = Mapping.model_validate(
+        {"name": "Observation", "resource": "Observation", "from": "visits", "id": "Id", "elements": {}}
+        | {"unpivot": {"pulse": "PULSE", "weight": "nullif(WEIGHT, '0')"}}
+    )
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE source (Id VARCHAR, PULSE VARCHAR, WEIGHT VARCHAR)")
+    connection.execute("INSERT INTO source VALUES ($Id, $PULSE, $WEIGHT)", row)
+    return connection.execute(f"SELECT _name, _value FROM {unpivoted(mapping, with_empty=with_empty)}").fetchall()
+
+
+def test_a_row_is_spread_into_its_values_that_are_there():
+    assert spread(Id="1", PULSE="70", WEIGHT="81") == [("pulse", "70"), ("weight", "81")]
+    assert spread(Id="1", PULSE="70", WEIGHT="0") == [("pulse", "70")]
+    assert spread(with_empty=True, Id="1", PULSE=None, WEIGHT=None) == [("pulse", None), ("weight", None)]
+
+
+def test_a_mapping_spreads_rows_or_gathers_them():
+    lines = {"lines": {"feed": "b", "column": "x", "key": "y", "order": []}}
+    with pytest.raises(ValueError, match="unpivot or children, not both"):
+        Mapping.model_validate(
+            {"name": "P", "resource": "Patient", "from": "a", "id": "Id", "elements": {}}
+            | {"unpivot": {"v": "v"}, "children": lines}
+        )

@@ -66,3 +66,21 @@ def test_a_part_becomes_its_good_rows_and_its_rejected_ones_with_every_reason(tm
         (10, ["required column: ID is empty", "value set: SEX has another value"]),
         (20, ["fields: the record does not have 3 of them"]),
     ]
+
+
+def test_texts_that_stand_for_no_value_are_null_whichever_reader_takes_them():
+    for payloads in (["1,?", "?,2"], ["1,?", "?,2", "one field"]):
+        columns, _ = fields(payloads, HEADER, ["?"])
+        assert rows(columns)[:2] == [("1", None), (None, "2")]
+
+
+def test_records_are_numbered_as_they_stand_in_their_file_also_those_taken_up_again(tmp_path):
+    unit = part(tmp_path, ["1,M,a", "2,F,b", "3,M,c", "4,F,d"])
+    parse_part(unit, ["ID"], [], {})
+    found = pq.read_table(unit["target"])
+    assert (found["_row"].to_pylist(), set(found["_file"].to_pylist())) == ([1, 2, 3, 4], {"p.csv"})
+    again = tmp_path / "again.parquet"
+    pq.write_table(pq.read_table(unit["source"]).take([1, 3]), again)
+    parse_part({**unit, "source": str(again), "wholes": [unit["source"]]}, ["ID"], [], {})
+    taken = pq.read_table(unit["target"])
+    assert dict(zip(taken["ID"].to_pylist(), taken["_row"].to_pylist(), strict=True)) == {"2": 2, "4": 4}

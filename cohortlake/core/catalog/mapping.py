@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cohortlake.core.catalog.source import Declaration
 
@@ -30,15 +30,26 @@ class Children(Declaration):
 
 
 class Mapping(Declaration):
-    """One resource type made from one feed; `id` is the SQL expression of the resource's id."""
+    """One resource type made from one feed; `id` is the SQL expression of the resource's id.
+
+    `unpivot` gives names SQL expressions over the row: each that is not null makes a resource of its own, whose
+    template sees the name as `_name` and the value, as text, as `_value`.
+    """
 
     name: str
     resource: str
     feed: Annotated[str, Field(alias="from")]
     id: str
     where: str = "true"
+    unpivot: dict[str, str] = {}
     children: dict[str, Children] = {}
     elements: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _a_row_is_spread_or_gathered(self) -> Mapping:
+        if self.unpivot and self.children:
+            raise ValueError("a mapping has unpivot or children, not both")
+        return self
 
 
 class Target(Declaration):

@@ -47,7 +47,8 @@ class Feed(Declaration):
     """One kind of file: its name patterns, its key, and what every record must and should hold.
 
     `required` elements (FHIR) or columns (CSV) hold for each record: a record without one is quarantined. `expected`
-    ones are counted where they are missing. `value_sets` gives the codes allowed in an element or a column.
+    ones are counted where they are missing. `value_sets` gives the codes allowed in an element or a column. The texts
+    `null_values` (CSV) say that there is no value, as an empty one does.
 
     A feed with `deletes` says what is gone at the source: `bundles` of DELETE requests (FHIR), or the name of the feed
     whose key columns it holds (CSV).
@@ -61,6 +62,7 @@ class Feed(Declaration):
     required: list[str] = []
     expected: list[str] = []
     value_sets: dict[str, list[str]] = {}
+    null_values: list[str] = []
     volume: Volume = Volume()
     deletes: str | None = None
 
