@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cohortlake.core.catalog import Catalog, load_catalog
-from cohortlake.core.errors import BooksError, CohortlakeError, LakeWriteError, UsageError
+from cohortlake.core.errors import BooksError, CohortlakeError, LakeBusyError, LakeWriteError, UsageError
 from cohortlake.core.lake import Lake
 from cohortlake.plan import Step, make_plan
 
@@ -80,6 +80,12 @@ def run_step(
     return execute(step, Lake(lake.absolute()), data.absolute(), declared, run_id, force, progress)
 
 
+def check_erased(lake: Lake) -> None:
+    """Raises LakeBusyError where an erasure was stopped before its end: what it took out would be made anew."""
+    if lake.erasing.exists():
+        raise LakeBusyError("an erasure was stopped before its end", "End it: `cohortlake erase --resume`.")
+
+
 def execute(
     step: Step, lake: Lake, data: Path, catalog: Catalog, run_id: str, force: bool, progress: Progress
 ) -> dict[str, Any]:
@@ -100,6 +106,7 @@ def execute(
     started = time.monotonic()
     try:
         with lake.lock(step.scope, on_wait=lambda: progress(0, 0, "waits for another run")):
+            check_erased(lake)
             module, _, function = step.job.partition(":")
             job = getattr(importlib.import_module(module), function)
             result = job(Context(lake, data, catalog, step.scope, run_id, force, progress))
@@ -173,6 +180,7 @@ def run_plan(
         on_step(plan[0], "waiting", {})
 
     with place.lock("run", wait=wait, on_wait=on_wait):
+        check_erased(place)
         begin_run(place, run_id, data=data, runner="embedded")
         silos = [step for step in plan if step.stage == "ingest" and step.kind == "publish"]
         for step in plan:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from cohortlake.plan import make_plan as steps
 from spark_jobs import delta
 from spark_jobs.delta_history import Gone, finish, purge, tables
 from spark_jobs.erase_guard import keep
-from spark_jobs.erase_plan import Plan, Tell, waiting, write_journal
+from spark_jobs.erase_look import Tell
+from spark_jobs.erase_plan import Plan, write_journal
 from spark_jobs.erase_prove import PARQUET, Proof, prove
 from spark_jobs.pseudonyms import vault_secret
 
@@ -67,7 +68,7 @@ def erase(lake: Lake, plan: Plan, *, accept: bool = False, tell: Tell = lambda w
     """
     write_journal(lake, plan)
     keep(lake, plan)
-    for path in waiting(lake):
+    for path in _waiting(lake):
         _remove(path)
     for table in tables(lake.root):
         name = str(table.relative_to(lake.root))
@@ -95,6 +96,15 @@ def erase(lake: Lake, plan: Plan, *, accept: bool = False, tell: Tell = lambda w
     delta.replace_rows(lake.ops("erasures"), data, f"erasure = '{plan.erasure}'")
     lake.erasing.unlink()
     return record
+
+
+def _waiting(lake: Lake) -> Iterable[Path]:
+    """What runs left to be gone on with, which the next run makes anew: staged batches, cohorts' rows."""
+    yield from sorted((lake.root / "phi/staging").glob("*"))
+    for path in sorted((lake.root / "research/staging").glob("*")):
+        yield from (
+            [path] if path.name == "gold" else sorted(file for file in path.glob("*") if file.name != "_release.json")
+        )
 
 
 def _receipt(table: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cohortlake.core.erasure import Search
-from cohortlake.core.readers.framing import open_stream
+from cohortlake.core.readers.framing import is_gzip
 from cohortlake.core.sql import literal
 
 ROWS = 20_000
-PARQUET = b"PAR1"
+PARQUET, ZIP = b"PAR1", b"PK\x03\x04"
+BLOCK = 1024 * 1024
 
 
 @dataclass
@@ -41,20 +41,50 @@ def texts(path: Path) -> Iterator[str]:
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
                 yield name
-                with archive.open(name) as lines:
-                    yield from _lines(lines)
+                with archive.open(name) as stream:
+                    yield from _lines(_blocks(stream))
     else:
-        with open_stream(path) as lines:
-            yield from _lines(lines)
+        with path.open("rb") as stream:
+            blocks = _blocks(stream)
+            yield from _lines(_inflated(blocks) if is_gzip(path) else blocks)
 
 
-def _lines(lines: IO[bytes]) -> Iterator[str]:
-    """Lines of text; what is cut short or damaged as far as it can be read."""
+def is_opaque(path: Path) -> bool:
+    """Whether nobody can tell what is in a file: an archive without its directory."""
+    with path.open("rb") as stream:
+        return stream.read(4) == ZIP and not zipfile.is_zipfile(path)
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+    """A stream's bytes, a damaged one's as far as they can be read."""
     try:
-        for line in lines:
-            yield _decoded(line)
-    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error):
+        while block := stream.read(BLOCK):
+            yield block
+    except (EOFError, zipfile.BadZipFile, zlib.error):
         return
+
+
+def _inflated(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """What gzip members hold. Python's own reader gives nothing of the last block of a file that is cut short."""
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        for block in blocks:
+            while block:
+                yield inflater.decompress(block)
+                block = inflater.unused_data
+                if inflater.eof:
+                    inflater = zlib.decompressobj(wbits=31)
+    except zlib.error:
+        return
+
+
+def _lines(blocks: Iterator[bytes]) -> Iterator[str]:
+    rest = b""
+    for block in blocks:
+        *lines, rest = (rest + block).split(b"\n")
+        yield from map(_decoded, lines)
+    if rest:
+        yield _decoded(rest)
 
 
 def _decoded(line: bytes) -> str:

@@ -11,6 +11,7 @@ import datetime
 import json
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from cohortlake.core.readers.framing import is_gzip
 from spark_jobs import delta, quarantine
 from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.erase_door import Door, door_of
 from spark_jobs.fetch import fetch
 from spark_jobs.land_file import CHANGED, SCHEMA, land_file
 from spark_jobs.parallel import Unit, run_units
@@ -70,8 +72,10 @@ def _units(files: list[Unit], silo: Silo) -> list[Unit]:
     return sorted(units, key=lambda unit: -min(unit["bytes"], SPLIT))
 
 
-def _hold_file(ctx: Context, file: Unit, reason: str, batch: str) -> dict[str, Any]:
-    """A whole file into quarantine, with a copy of its bytes."""
+def _hold_file(ctx: Context, file: Unit, reason: str, batch: str, door: Door | None) -> dict[str, Any]:
+    """A whole file into quarantine, with a copy of its bytes; without one where an erased person is in it."""
+    if door and door.is_in(Path(file["path"])):
+        return _held(ctx, file, batch, quarantine.WHOLE_FILE, f"{reason}; no copy: an erased person is in it")
     copy = ctx.lake.quarantined_files / file["file_hash"]
     copy.parent.mkdir(parents=True, exist_ok=True)
     if not copy.exists():
@@ -98,7 +102,10 @@ def _rejected_rows(ctx: Context, file: Unit, batch: str, folder: Path) -> list[d
 
 
 def run(ctx: Context) -> StepResult:
-    """Land the silo's new files. Books: records in = in bronze + quarantined; a file taken as a whole counts as one."""
+    """Land the silo's new files. Books: records in = in bronze + quarantined + deleted (they were erased).
+
+    A file taken as a whole counts as one record.
+    """
     silo = ctx.catalog.silos[ctx.scope]
     check_signed(silo, ctx.force)
     fetched = fetch(silo, ctx.data, lambda what: ctx.progress(0, 0, what), session=lambda: ctx.spark)
@@ -137,8 +144,9 @@ def run(ctx: Context) -> StepResult:
         }
         for unit in _units(claimed, silo)
     ]  # fmt: skip
+    door = door_of(ctx.lake, ctx.catalog, silo)
     results = run_units(
-        ctx.spark, units, land_file, marks=staging / "land/marks",
+        ctx.spark, units, partial(land_file, door=door), marks=staging / "land/marks",
         progress=lambda done, total: ctx.progress(done, total, f"{done} of {total} files"),
     )  # fmt: skip
 
@@ -147,10 +155,12 @@ def run(ctx: Context) -> StepResult:
     }
     deferred = {digest for digest, reason in failed.items() if reason == CHANGED}
     held = [
-        _hold_file(ctx, file, "no feed of the protocol claims this file", batch) for file in new if not file["feed"]
+        _hold_file(ctx, file, "no feed of the protocol claims this file", batch, door)
+        for file in new
+        if not file["feed"]
     ]
     held += [
-        _hold_file(ctx, file, failed[file["file_hash"]], batch)
+        _hold_file(ctx, file, failed[file["file_hash"]], batch, door)
         for file in claimed
         if file["file_hash"] in failed and file["file_hash"] not in deferred
     ]
@@ -158,8 +168,10 @@ def run(ctx: Context) -> StepResult:
     for unit, result in zip(units, results, strict=True):
         if unit["file_hash"] in failed:
             continue
-        feed = feeds.setdefault(unit["feed"], {"files": 0, "rows": 0, "quarantined": 0, "extra_columns": {}})
+        begun = {"files": 0, "rows": 0, "quarantined": 0, "erased": 0, "extra_columns": {}}
+        feed = feeds.setdefault(unit["feed"], begun)
         feed["rows"] += result["rows"]
+        feed["erased"] += result["erased"]
         feed["quarantined"] += result["rejected"]
         for column in result["extra_columns"]:
             feed["extra_columns"][column] = feed["extra_columns"].get(column, 0) + result["rows"]
@@ -169,7 +181,14 @@ def run(ctx: Context) -> StepResult:
             feeds[file["feed"]]["files"] += 1
             held += _rejected_rows(ctx, file, batch, staging / "land/rejects" / file["file_hash"])
     books = [
-        Book(f"bronze.{name}", f["rows"] + f["quarantined"], f["rows"], f["quarantined"]) for name, f in feeds.items()
+        Book(
+            f"bronze.{name}",
+            f["rows"] + f["quarantined"] + f["erased"],
+            f["rows"],
+            f["quarantined"],
+            deleted=f["erased"],
+        )
+        for name, f in feeds.items()
     ]
     whole = sum(1 for row in held if row["offset"] == quarantine.WHOLE_FILE)
     if whole:

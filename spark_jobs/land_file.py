@@ -22,6 +22,7 @@ from cohortlake.core.readers.framing import (
     read_whole,
 )
 from spark_jobs import delta
+from spark_jobs.erase_door import Door
 from spark_jobs.parallel import Unit
 
 SCHEMA = pa.schema(
@@ -139,14 +140,18 @@ def _read_converted(path: Path, name: str, rejected: list[dict[str, Any]]) -> It
         yield Records(pa.array(offsets, pa.int64()), pa.array(payloads, pa.binary()))
 
 
-def land_file(unit: Unit) -> Unit:
-    """One task: a file (or a range of it) to a bronze part. Gives the part, or the reason why there is none."""
+def land_file(unit: Unit, door: Door | None = None) -> Unit:
+    """One task: a file (or a range of it) to a bronze part. Gives the part, or the reason why there is none.
+
+    `door` leaves out what was erased, if anything was erased of the silo.
+    """
     path, table = Path(unit["path"]), Path(unit["table"])
     name = delta.part_path({})
     target = table / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    rows, rejected, header, fail = 0, [], None, None
-    writer = None
+    rows, erased, rejected = 0, 0, list[dict[str, Any]]()
+    header, fail, writer = None, None, None
+    batches: Iterator[tuple[str | None, Records]]
     try:
         if unit["format"] == "csv":
             batches = read_csv_records(path)
@@ -160,8 +165,12 @@ def land_file(unit: Unit) -> Unit:
                 if fail:
                     break
             good, bad = _split_bad(records, unit["max_record_bytes"], only_utf8=not unit["is_converted"])
+            data = _columns(unit, header, unit["batch"], unit["landed_at"], good)
+            if door:
+                passed = door.open_for(unit["feed"], data, bad)
+                data, bad, erased = passed.data, passed.rejected, erased + passed.erased
             rejected += bad
-            if len(good.offsets):
+            if data.num_rows:
                 if writer is None:
                     writer = pq.ParquetWriter(
                         target,
@@ -170,13 +179,16 @@ def land_file(unit: Unit) -> Unit:
                         write_statistics=["file_hash", "offset"],
                         **delta.COMPRESSION,
                     )
-                writer.write_table(_columns(unit, header, unit["batch"], unit["landed_at"], good))
-                rows += len(good.offsets)
+                writer.write_table(data)
+                rows += data.num_rows
     except UnreadableFileError as error:
         fail = str(error)
     finally:
         if writer:
             writer.close()
+    if erased and not rows:
+        # A part without rows says that the file was landed.
+        pq.write_table(SCHEMA.empty_table(), target)
     stat = path.stat()
     if fail is None and [stat.st_size, stat.st_mtime_ns] != unit["stat"]:
         fail = CHANGED
@@ -186,11 +198,11 @@ def land_file(unit: Unit) -> Unit:
     if rejected:
         _keep_rejected(Path(unit["rejects"]), rejected)
     part = None
-    if rows:
+    if rows or erased:
         statistics = {"file_hash": unit["file_hash"], "feed": unit["feed"], "file": unit["file"]}
         part = asdict(delta.Part(name, rows, target.stat().st_size, {}, statistics, statistics))
     extra = [c for c in csv_header(header or "") if c not in unit["columns"] and c not in unit["optional_columns"]]
-    return {"part": part, "rows": rows, "rejected": len(rejected), "extra_columns": extra}
+    return {"part": part, "rows": rows, "rejected": len(rejected), "erased": erased, "extra_columns": extra}
 
 
 def _keep_rejected(folder: Path, rejected: list[dict[str, Any]]) -> None:

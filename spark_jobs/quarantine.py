@@ -93,7 +93,8 @@ def _file_names(lake: Lake, silo: str) -> dict[str, str]:
 def raw_record(lake: Lake, row: Mapping[str, Any]) -> str | Path:
     """A held record as it came, or the copy of a file that was held whole; bytes that are no text, escaped."""
     if row["offset"] == WHOLE_FILE:
-        return lake.quarantined_files / str(row["file_hash"])
+        copy = lake.quarantined_files / str(row["file_hash"])
+        return copy if copy.exists() else "(no copy is kept)"
     kept = delta.rows(lake.quarantine, ["payload"], [("quarantine_id", "=", row["quarantine_id"])])
     payload = kept["payload"][0].as_py() if kept is not None and kept.num_rows else None
     if payload is not None:

@@ -36,6 +36,11 @@ def _looks(stat: os.stat_result) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
+def _place(path: Path) -> str:
+    """What stands for a path in what is kept: a file's name may name a patient."""
+    return hashlib.sha256(str(path).encode()).hexdigest()
+
+
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
 
@@ -69,7 +74,7 @@ def source_files(lake: Lake, silo: Silo, data: Path) -> list[Unit]:
 
     def seen(path: Path) -> tuple[os.stat_result, str]:
         stat = path.stat()
-        known = before.get(str(path))
+        known = before.get(_place(path))
         return stat, known["hash"] if known and known["looks"] == _looks(stat) else _hash(path)
 
     try:
@@ -79,7 +84,7 @@ def source_files(lake: Lake, silo: Silo, data: Path) -> list[Unit]:
         raise SourceError(f"silo {silo.name}: cannot read {error.filename}: {error.strerror}") from error
     settled = time.time_ns() - FRESH_NANOSECONDS
     after = {
-        str(path): {"looks": _looks(stat), "hash": digest}
+        _place(path): {"looks": _looks(stat), "hash": digest}
         for path, (stat, digest) in found.items()
         if stat.st_mtime_ns < settled and stat.st_ctime_ns < settled
     }

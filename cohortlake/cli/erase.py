@@ -49,7 +49,8 @@ def erase(
     `cohortlake erase --list`
     """
     from spark_jobs.erase import held, settle
-    from spark_jobs.erase_plan import go_on, make_plan, read_journal
+    from spark_jobs.erase_look import go_on, make_plan
+    from spark_jobs.erase_plan import read_journal
 
     place, declared = Lake(lake.absolute()), load_catalog(catalog)
     if listed:
