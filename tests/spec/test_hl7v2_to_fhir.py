@@ -162,7 +162,7 @@ def test_gt1_and_in1_related_persons():
             "name.family": "Doe",
             "identifier.value": "425-57-9745",
             "address.city": "Lynn",
-            "communication.language.coding.code": "eng",
+            "communication.language.coding.code": "en",
         },
     )
     [coverage] = made(converted, "Coverage")
