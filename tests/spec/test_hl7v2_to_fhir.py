@@ -141,7 +141,7 @@ def test_a_day_of_birth_has_no_time():
 def test_gt1_and_in1_related_persons():
     segments = [
         "GT1|1|G9|Ray^Lu||1 Elm^^Salem|555|556|20010412|F||MTH||20200101|20201231",
-        "IN1|1|P1^Plan|C1|Ins||||||||20200101||||Doe^Jo|SPO|19800101|2 Oak^^Lynn",
+        "IN1|1|P1^Plan|C1|Ins|9 Bay^^Rye|Fox^Al||||||20200101||||Doe^Jo|SPO|19800101|2 Oak^^Lynn",
         segment("IN2", {2: "425-57-9745", 6: "MED-1", 8: "AID-1", 34: "eng"}),
     ]
     converted = convert("ADT^A01", PID, *segments)
@@ -165,7 +165,10 @@ def test_gt1_and_in1_related_persons():
             "communication.language.coding.code": "en",
         },
     )
+    [insurer] = [one for one in made(converted, "Organization") if one["name"] == "Ins"]
+    assert not differences(insurer, {"identifier.value": "C1", "address.city": "Rye", "contact.name.family": "Fox"})
     [coverage] = made(converted, "Coverage")
+    assert coverage["payor"] == [{"reference": f"Organization/{insurer['id']}", "display": "Ins"}]
     assert coverage["subscriber"] == {"reference": f"RelatedPerson/{insured['id']}"}
     assert {(i["type"]["coding"][0]["code"], i["value"]) for i in coverage["identifier"]} == {
         ("MC", "MED-1"),
@@ -266,6 +269,7 @@ IDENTIFIERS = [
         },
     ),
     ("77^^^&2.16.840.1.113883.19&ISO", {"system": "urn:oid:2.16.840.1.113883.19", "value": "77"}),
+    ("77^^^X&1.2&ISO", {"system": "urn:cohortlake:hl7v2:authority:X", "value": "77"}),
     ("77^^^X&https://x.org/mrn&URI", {"system": "https://x.org/mrn", "value": "77"}),
     ("77^^^USSSA^SS", {"system": "http://hl7.org/fhir/sid/us-ssn", "value": "77"}),
     ("77", {"value": "77"}),
