@@ -730,6 +730,39 @@ def test_a_visit_that_gets_another_number_ends_under_the_old_one(event):
     assert len(made(converted, "Patient")) == 1
 
 
+@pytest.mark.parametrize("event", ["A35", "A41", "A49"])
+def test_an_account_that_is_merged_or_renamed_ends(event):
+    account = segment("PID", {3: "77^^^SITE^MR", 18: "ACC2^^^SITE^AN"})
+    converted = convert(f"ADT^{event}", account, "MRG|77^^^SITE^MR||ACC1^^^SITE^AN")
+    kept, ended = made(converted, "Account")
+    [before] = made(convert("ADT^A01", segment("PID", {3: "77^^^SITE^MR", 18: "ACC1^^^SITE^AN"})), "Account")
+    assert (kept["status"], ended["status"], ended["id"]) == ("active", "inactive", before["id"])
+    assert len(made(converted, "Patient")) == 1
+
+
+def test_an_account_has_its_visit_its_coverage_and_who_answers_for_it():
+    account = segment("PID", {3: "77^^^SITE^MR", 18: "ACC2^^^SITE^AN"})
+    guarantor = segment("GT1", {3: "Ray^Lu", 11: "MTH", 13: "20200101"})
+    converted = convert("ADT^A01", account, pv1({2: "I"}), guarantor, "GT1|2||Self^A||||||||SEL", "IN1|1|P1|C1|Ins")
+    [made_account], [visit] = made(converted, "Account"), made(converted, "Encounter")
+    [related], [patient], [coverage] = (made(converted, kind) for kind in ("RelatedPerson", "Patient", "Coverage"))
+    parties = [f"RelatedPerson/{related['id']}", f"Patient/{patient['id']}"]
+    assert [one["party"]["reference"] for one in made_account["guarantor"]] == parties
+    assert made_account["coverage"] == [{"coverage": {"reference": f"Coverage/{coverage['id']}"}}]
+    assert visit["account"] == [{"reference": f"Account/{made_account['id']}"}]
+
+
+def test_diagnoses_of_a_visit_have_kind_and_rank():
+    diagnoses = [
+        segment("DG1", {3: f"{code}^^I10", 6: kind, 15: rank}) for code, kind, rank in (("A", "F", "1"), ("B", "A", ""))
+    ]
+    converted = convert("ADT^A01", PID, pv1({2: "I", 19: "V1"}), *diagnoses)
+    [visit], conditions = made(converted, "Encounter"), made(converted, "Condition")
+    assert [one["condition"]["reference"] for one in visit["diagnosis"]] == [f"Condition/{c['id']}" for c in conditions]
+    assert [one["use"]["coding"][0]["code"] for one in visit["diagnosis"]] == ["F", "A"]
+    assert [one.get("rank") for one in visit["diagnosis"]] == [1, None]
+
+
 def test_visits_that_are_moved_keep_their_numbers_and_get_another_patient():
     moves = [part for n in (1, 2) for part in (f"MRG|66^^^SITE^MR||||V{n}^^^SITE", pv1({19: f"V{n}^^^SITE"}))]
     converted = convert("ADT^A45", PID, *moves)

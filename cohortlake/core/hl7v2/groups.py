@@ -20,7 +20,7 @@ class Node:
     """A group of a message. `segments` are its own, by name; `stray` are those that no group takes (Z-segments).
 
     `made` are the references to what its maps made, by the map's name; `below` has those of the groups in it too, `of`
-    those of one of its segments.
+    has them by segment.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Node:
 
     def make(self, name: str, reference: str, segment: Segment) -> None:
         """Note what a map made of a segment of this group."""
-        self.of[name, id(segment)] = reference
         self.made.setdefault(name, []).append(reference)
         for node in self.around():
             node.below.setdefault(name, []).append(reference)
+            node.of[name, id(segment)] = reference
 
     def add(self, segment: Segment) -> Node:
         """Take a segment; the node itself."""
