@@ -180,6 +180,13 @@ def test_gt1_and_in1_related_persons():
     assert made(own, "Coverage")[0]["subscriber"]["reference"].startswith("Patient/")
 
 
+def test_next_of_kin_is_a_contact_too():
+    [patient] = made(convert("ADT^A01", PID, "NK1|1|Ray^Lu|MTH|1 Elm^^Salem|555", "NK1|2||EMC"), "Patient")
+    [contact] = patient["contact"]
+    assert contact["name"] == {"family": "Ray", "given": ["Lu"]}
+    assert contact["telecom"] == [{"system": "phone", "value": "555", "use": "home"}]
+
+
 def test_pda_death():
     segments = [pv1({2: "I"}), "PDA|I21^Infarction^I10|ICU^1|N|20250102|7^Cert^Robin"]
     converted = convert("ADT^A03", PID, *segments)
