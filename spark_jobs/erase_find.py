@@ -28,10 +28,14 @@ Rows = Callable[[pa.Table], list[bool]]
 
 @dataclass
 class Found:
-    """What was found in a table. `several` are rows that name other patients too; `own` what the rows are called."""
+    """What was found in a table. `several` are rows that name other patients too.
+
+    `own` is what the rows are called that name a patient, `beyond` what those are that name what is erased besides.
+    """
 
     gone: Gone = field(default_factory=Gone)
     own: set[str] = field(default_factory=set)
+    beyond: set[str] = field(default_factory=set)
     traits: Traits = field(default_factory=Traits)
     places: set[tuple[str, int]] = field(default_factory=set)
     several: int = 0
@@ -62,8 +66,8 @@ def in_silver(table: Path, silo: str, erased: set[str], mine: set[str]) -> Found
             found.several += is_shared
             if is_shared and kind == "Patient":
                 found.of_others.add(name.partition("/")[2])
-            elif not is_shared and not mine.isdisjoint([name, *others]):
-                found.own.add(name)
+            elif not is_shared:
+                (found.beyond if mine.isdisjoint([name, *others]) else found.own).add(name)
     return found
 
 
@@ -116,11 +120,13 @@ def patients_traits(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def in_bronze(
-    table: Path, reader: Reader, erased: set[str], mine: set[str], bundles: Collection[str], search: Search
-) -> Found:
-    """Records of a silo's bronze that name what is `erased`; of those that nobody can read, the ones `search` finds.
+    table: Path, reader: Reader, erased: set[str], mine: set[str], bundles: Collection[str], search: Search,
+    places: Collection[tuple[str, int]],
+) -> Found:  # fmt: skip
+    """Records of a silo's bronze that name what is `erased`, or that rows of silver which go were made of (`places`).
 
-    Of a Bundle of deletes (feeds `bundles`) only the entry goes.
+    Of those that nobody can read, the ones that `search` finds. Of a Bundle of deletes (feeds `bundles`) only its entry
+    goes.
     """
     found = Found()
     wanted = {other for name in erased for other in named(name)}
@@ -129,8 +135,12 @@ def in_bronze(
         for group in range(source.num_row_groups):
             rows = source.read_row_group(group)
             feed = rows["feed"][0].as_py()
+            here = list(zip(rows["file_hash"].to_pylist(), rows["offset"].to_pylist(), strict=True))
             for number, told in enumerate(reader.told(feed, rows)):
-                if told is None:
+                if here[number] in places:
+                    _note(found, file, start + number, rows, number)
+                    _judge(found, told or [], mine, wanted)
+                elif told is None:
                     if search.holds(rows["payload"][number].as_py()):
                         _note(found, file, start + number, rows, number)
                 elif any(not wanted.isdisjoint(one.every) for one in told):
@@ -139,7 +149,7 @@ def in_bronze(
                         found.gone.changed.setdefault(file, {})[start + number] = {"payload": text}
                     else:
                         _note(found, file, start + number, rows, number)
-                        _judge(found, told, mine)
+                        _judge(found, told, mine, wanted)
             start += rows.num_rows
     return found
 
@@ -149,11 +159,14 @@ def _note(found: Found, file: str, row: int, rows: pa.Table, number: int) -> Non
     found.places.add((rows["file_hash"][number].as_py(), rows["offset"][number].as_py()))
 
 
-def _judge(found: Found, told: list[Told], mine: set[str]) -> None:
+def _judge(found: Found, told: list[Told], mine: set[str], wanted: set[str]) -> None:
     found.several += bool(other_patients(told, mine))
     for one in told:
-        if one.own and not mine.isdisjoint(one.every) and (one.own in mine or not patients(one.every) - mine):
-            found.own.add(one.own)
+        if one.own and (one.own in mine or not patients(one.every) - mine):
+            if not mine.isdisjoint(one.every):
+                found.own.add(one.own)
+            elif not wanted.isdisjoint(one.every):
+                found.beyond.add(one.own)
         if one.own in mine:
             found.traits |= one.traits
 

@@ -73,6 +73,7 @@ class _Looking:
             self._mine[silo].add(f"Patient/{patient}")
         before = known.names if known else {}
         self._names = {silo: {*patients, *before.get(silo, [])} for silo, patients in self._mine.items()}
+        self._beyond: dict[str, set[str]] = defaultdict(set)
         self._places: dict[str, set[tuple[str, int]]] = defaultdict(set)
         silver = lake.root / "phi/silver"
         self._silver = [path for path in tables(silver) if path.parent == silver]
@@ -84,7 +85,9 @@ class _Looking:
         for silo, names in self._names.items():
             for table in self._silver:
                 self._tell(f"{silo}: {table.name}")
-                names |= in_silver(table, silo, self._mine[silo], self._mine[silo]).own
+                found = in_silver(table, silo, self._mine[silo], self._mine[silo])
+                names |= found.own
+                self._places[silo] |= found.places
             self._bronze(silo, names)
         of_others = set()
         for silo, names in self._names.items():
@@ -92,13 +95,15 @@ class _Looking:
                 self._tell(f"{silo}: {table.name}")
                 found = in_silver(table, silo, names, self._mine[silo])
                 of_others |= {f"{silo}/{other}" for other in found.of_others}
+                self._beyond[silo] |= found.beyond
                 self._note(table, found)
         if of_others:
             raise UsageError(
                 f"{', '.join(sorted(of_others))}: another person's Patient refers to the one to be erased",
                 "Name it too if they are one person, or have the source take the reference back.",
             )
-        self._plan.names = {silo: sorted(names) for silo, names in self._names.items()}
+        self._plan.names = {silo: sorted(names | self._beyond[silo]) for silo, names in self._names.items()}
+        self._plan.keys = sorted(self._keys())
         self._leave_out_shared_traits()
         for silo in self._names:
             for table in self._silver:
@@ -111,8 +116,10 @@ class _Looking:
             return
         bundles = {name for name, feed in declared.feeds.items() if feed.deletes == "bundles"}
         search, mine = Search(self._plan.traits), self._mine[silo]
-        found = in_bronze(table, reader(self._catalog, declared), names, mine, bundles, search)
+        read = reader(self._catalog, declared)
+        found = in_bronze(table, read, names, mine, bundles, search, self._places[silo])
         names |= found.own
+        self._beyond[silo] |= found.beyond
         self._plan.traits |= found.traits
         self._places[silo] |= found.places
         self._note(table, found)
@@ -154,7 +161,7 @@ class _Looking:
     def through_other_tables(self) -> None:
         """Persons, pairs of doors, tombstones and quarantine by silo and id; gold and releases by pseudonym."""
         names = {silo: set(found) for silo, found in self._plan.names.items()}
-        search, keys = self._plan.search, with_keys(self._keys())
+        search, keys = self._plan.search, with_keys(self._plan.keys)
         for table in tables(self._lake.root):
             name = str(table.relative_to(self._lake.root))
             self._tell(name)
@@ -176,7 +183,7 @@ class _Looking:
 
     def through_files(self) -> None:
         """Releases, and copies of whole files in quarantine."""
-        search, keys, root = self._plan.search, with_keys(self._keys()), self._lake.root
+        search, keys, root = self._plan.search, with_keys(self._plan.keys), self._lake.root
         for path in sorted(root.glob(f"research/releases/*/*/{FACTS}")):
             held = (pq.read_table(file) for file in sorted(path.parent.glob("*.parquet")))
             if any(any(keys(rows)) for rows in held):

@@ -16,7 +16,7 @@ from spark_jobs.delta_history import Gone
 
 @dataclass
 class Plan:
-    """An erasure: whose, why, and what goes where. `names` (`Type/id`) and `places` (file hash, offset) are by silo.
+    """An erasure: whose, why, and what goes where. `names` (`Type/id`) are by silo, `keys` are their pseudonyms.
 
     `several` counts rows that name other people too, `shared` the traits that others have and the proof leaves out.
     """
@@ -28,6 +28,7 @@ class Plan:
     records: list[list[str]]
     names: dict[str, list[str]]
     traits: Traits
+    keys: list[str] = field(default_factory=list)
     shared: int = 0
     several: int = 0
     tables: dict[str, Gone] = field(default_factory=dict)
@@ -37,7 +38,8 @@ class Plan:
     @property
     def search(self) -> Search:
         """What the proof looks for."""
-        return Search(self.traits, {name for names in self.names.values() for name in names})
+        sought = Traits(self.traits.values | frozenset(self.keys), self.traits.people)
+        return Search(sought, {name for names in self.names.values() for name in names})
 
     def counts(self, lake: Lake) -> list[tuple[str, int, int, int]]:
         """A table, its rows that go, the data files that hold them, the versions of the table."""
