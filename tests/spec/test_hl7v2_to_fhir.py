@@ -249,6 +249,16 @@ TIMINGS = [
             "occurrenceTiming.repeat.count": 4,
         },
     ),
+    (
+        {3: "Q6H^^^^6^h^^AC", 6: "2^d&Day"},
+        {
+            "occurrenceTiming.repeat.period": 6,
+            "occurrenceTiming.repeat.periodUnit": "h",
+            "occurrenceTiming.repeat.when": "AC",
+            "occurrenceTiming.repeat.boundsDuration.code": "d",
+        },
+    ),
+    ({3: "Q6H^^^^^^^AC", 4: "1130"}, {"occurrenceTiming.repeat.timeOfDay": "11:30:00"}),
     ({13: "2^hr"}, {"occurrenceTiming.repeat.durationUnit": "h"}),
     ({13: "2^moon", 14: "4"}, {"occurrenceTiming.repeat.count": 4}),
 ]
@@ -262,6 +272,7 @@ def test_tq1_service_request(fields, fragment):
     repeat = request.get("occurrenceTiming", {}).get("repeat", {})
     assert ("duration" in repeat) == ("durationUnit" in repeat)
     assert "_durationUnit" not in repeat
+    assert not {"when", "timeOfDay"} <= repeat.keys()
 
 
 IDENTIFIERS = [
