@@ -19,7 +19,7 @@ from benchmarks.harness import ROOT
 from benchmarks.results import write_section
 from benchmarks.settings import Settings
 
-SECTIONS = ("ingest", "pathling", "views", "gate", "scale", "merge")
+SECTIONS = ("ingest", "pathling", "views", "gate", "scale", "merge", "formats")
 RESULTS = ROOT / "benchmarks/RESULTS.md"
 
 
