@@ -7,30 +7,33 @@ as files; DuckDB joins them, which spills to disk where they are larger than mem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
 
 from cohortlake.core.catalog import Node
 from cohortlake.core.checks import PATIENT_ELEMENTS
+from cohortlake.core.gold import delta_connection
 from cohortlake.core.rules import Check, InLife, Resolves
+from cohortlake.core.sql import literal
 from expectations.audit import FAILED
 from expectations.references import TARGETS, Dated, Reference, extract, target_columns, targets
 from spark_jobs import delta
 from spark_jobs.context import Context
 from spark_jobs.fhir_types import PARTITION
-from spark_jobs.parallel import Unit
+from spark_jobs.parallel import Unit, run_units
 from spark_jobs.staged import PLACE, Staged
+
+# Live rows that are looked at at once.
+BATCH = 100_000
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Links:
             staged += f" ANTI JOIN read_parquet({list(refused)}) r ON t.\"table\" = 'Patient' AND {same}"
         self._view("found", staged)
         live = _live(ctx, folder / "live", self._claimed_types())
-        self._view("live", f"FROM read_parquet({live})" if live else "FROM found WHERE false")
+        self._view("live", f"FROM read_parquet('{live}')" if live else "FROM found WHERE false")
         self.duplicates: dict[str, int] = dict(self._rows(DUPLICATES))
         self._duckdb.execute(JUDGED)
         self.failing: dict[str, set[str]] = {}
@@ -149,28 +152,33 @@ SELECT * FROM (
 ) WHERE "check" IS NOT NULL"""
 
 
-def _live(ctx: Context, folder: Path, types: set[str]) -> list[str]:
-    """Files of the targets among the silo's live rows; the log says which tables have any."""
-    frames = list(_live_frames(ctx, types))
-    if not frames:
-        return []
-    reduce(DataFrame.unionAll, frames).write.parquet(str(folder))
-    return [f"{folder}/*.parquet"]
-
-
-def _live_frames(ctx: Context, types: set[str]) -> Iterator[DataFrame]:
-    schema = from_arrow_schema(TARGETS)
-    for name, tree in ctx.catalog.resources.items():
-        table = ctx.lake.silver(name)
+def _live(ctx: Context, folder: Path, types: set[str]) -> str | None:
+    """Where the files of the targets among the silo's live rows lie; the log says which tables have any."""
+    units = [
+        {"table": name, "rows": 0, "source": str(ctx.lake.silver(name)), "targets": str(folder / f"{name}.parquet")}
+        for name in ctx.catalog.resources
         # A logical reference names no type: it may be to any.
-        if not ({name, ""} & types and delta.exists(table)):
-            continue
-        if any(part.get(PARTITION) == ctx.scope for part in DeltaTable(str(table)).partitions()):
-            rows = delta.read(ctx.spark, table).where(F.col(PARTITION) == ctx.scope)
-            made = rows.select(*target_columns(tree), "_version", "_file_hash", "_offset")
-            yield made.mapInArrow(partial(_targets, name=name), schema)
+        if {name, ""} & types and _is_live(ctx.lake.silver(name), ctx.scope)
+    ]
+    if not units:
+        return None
+    folder.mkdir(parents=True)
+    run_units(ctx.spark, units, partial(_write_live, silo=ctx.scope, resources=dict(ctx.catalog.resources)))
+    return f"{folder}/*.parquet"
 
 
-def _targets(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        yield from targets(pa.Table.from_batches([batch]), name).combine_chunks().to_batches()
+def _is_live(table: Path, silo: str) -> bool:
+    return delta.exists(table) and any(
+        partition.get(PARTITION) == silo for partition in DeltaTable(str(table)).partitions()
+    )
+
+
+def _write_live(unit: Unit, silo: str, resources: Mapping[str, Node]) -> Unit:
+    """One task: the targets of a silo's live rows of one type; DuckDB reads what they need of them."""
+    name = unit["table"]
+    columns = ", ".join(dict.fromkeys([*target_columns(resources[name]), "_version", *PLACE]))
+    live = f"delta_scan({literal(unit['source'])}) WHERE {PARTITION} = {literal(silo)}"
+    with delta_connection() as connection, pq.ParquetWriter(unit["targets"], TARGETS) as file:
+        for batch in connection.execute(f"SELECT {columns} FROM {live}").fetch_record_batch(BATCH):  # noqa: S608
+            file.write_table(targets(pa.Table.from_batches([batch]), name))
+    return {}

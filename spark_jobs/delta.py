@@ -252,18 +252,21 @@ def merge(
 
     Gives the rows inserted, updated and deleted, from the commit's own metrics.
     """
+    from spark_jobs.session import session_beside
+
     write = "UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
     view = f"source_{uuid.uuid4().hex}"
-    source.createOrReplaceTempView(view)
-    spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", json.dumps(dict(facts)))
+    source.createGlobalTempView(view)
     try:
-        spark.sql(
-            f"MERGE INTO delta.`{table}` t USING {view} s ON {on} "
-            f"WHEN MATCHED AND {newer} THEN {'DELETE' if deletes else write}"
-        )
+        # A commit's facts are a setting of the session, which the merges of other tables share.
+        with session_beside(spark) as session:
+            session.conf.set("spark.databricks.delta.commitInfo.userMetadata", json.dumps(dict(facts)))
+            session.sql(
+                f"MERGE INTO delta.`{table}` t USING global_temp.{view} s ON {on} "
+                f"WHEN MATCHED AND {newer} THEN {'DELETE' if deletes else write}"
+            )
     finally:
-        spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
-        spark.catalog.dropTempView(view)
+        spark.catalog.dropGlobalTempView(view)
     return _merged(DeltaTable(str(table)).history(1)[0])
 
 

@@ -120,9 +120,7 @@ def publish_table(
             source = _passed(ctx, staged, folder, buried)
             # What is standardised again has the version that it had, and takes its place.
             newer = f"s._version {'>=' if batch.get('is_again') else '>'} t._version"
-            # A commit's facts are a setting of the session, which other tables and silos share.
-            with ctx.lake.lock("merge"):
-                counts = delta.merge(ctx.spark, table, source, on=on, newer=newer, facts=facts)
+            counts = delta.merge(ctx.spark, table, source, on=on, newer=newer, facts=facts)
             written = counts["inserted"] + counts["updated"]
     return Book(staged.table, rows, written, superseded=rows - written)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -43,6 +45,11 @@ def settings(master: str, memory: str | None = None) -> dict[str, str]:
         "spark.sql.parser.manageParserCaches": "true",
         "spark.sql.parser.parserDfaCacheFlushRatio": "10",
         "spark.ui.enabled": "false",
+        # Spark keeps the last thousand plans as text and as generated code, for a UI that nobody sees.
+        "spark.sql.ui.retainedExecutions": "10",
+        "spark.ui.retainedJobs": "50",
+        "spark.ui.retainedStages": "50",
+        "spark.sql.codegen.cache.maxEntries": "100",
         # No table of ours lies there; Spark makes the folder where it stands.
         "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "cohortlake-warehouse"),
         "spark.ui.showConsoleProgress": "false",
@@ -70,3 +77,17 @@ def spark_session() -> SparkSession:
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+@contextmanager
+def session_beside(session: SparkSession) -> Iterator[SparkSession]:
+    """A session with settings of its own, for what Delta takes from settings; global views are those of `session`."""
+    remote = os.environ.get("SPARK_REMOTE")
+    if not remote:
+        yield session.newSession()
+        return
+    other = SparkSession.builder.remote(remote).create()
+    try:
+        yield other
+    finally:
+        other.stop()

@@ -102,7 +102,7 @@ def _delete_older(ctx: Context, name: str, tombs: pa.Table, batch: str) -> int:
     table = ctx.lake.silver(name)
     done = delta.merged(table, batch)
     if done is None:
-        with ctx.lake.lock(f"silver.{name}"), ctx.lake.lock("merge"):
+        with ctx.lake.lock(f"silver.{name}"):
             on = f"t.{PARTITION} = s.{PARTITION} AND t.{PARTITION} = '{ctx.scope}' AND t.id = s.id"
             done = delta.merge(
                 ctx.spark, table, ctx.spark.createDataFrame(tombs), on=on, newer="s._version > t._version",
