@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -86,7 +87,8 @@ def session_beside(session: SparkSession) -> Iterator[SparkSession]:
     if not remote:
         yield session.newSession()
         return
-    other = SparkSession.builder.remote(remote).create()
+    # An address may name the session that all the tasks of a run share.
+    other = SparkSession.builder.remote(re.sub(r"session_id=[^;]*;?", "", remote)).create()
     try:
         yield other
     finally:
