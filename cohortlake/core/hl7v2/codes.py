@@ -10,8 +10,8 @@ from cohortlake.core.catalog.mapping import Target
 from cohortlake.core.hl7v2.run import URN, Run, Scope
 from cohortlake.core.readers.hl7v2 import Value
 
-# Of three arcs at least: with fewer, nobody could have assigned it (`1.2` is a version of something).
-OID = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*)){2,}")
+# Of four arcs at least: nobody is given a shorter one (`1.2` and `2.6.1` are versions of something).
+OID = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*)){3,}")
 HL7_TABLE = re.compile(r"HL7[ -]?n?(\d{4})", re.IGNORECASE)
 V2 = "http://terminology.hl7.org/CodeSystem/v2-"
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
