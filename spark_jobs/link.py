@@ -64,7 +64,7 @@ def run(ctx: Context) -> StepResult:
     found = find_persons(rows, model, same=same, different=parted, told=said.same, memory=MEMORY, spill=spill)
     shutil.rmtree(spill, ignore_errors=True)
     ctx.progress(2, STEPS, "evidence")
-    pairs = judged(found, keys, model, {*same, *different})
+    pairs = judged(found, keys, model, {*same, *different}, set(said.apart(same)))
     write_pairs(ctx.lake, pairs, {"prior": repr(found.prior), "model_version": str(model.version)})
     ctx.progress(3, STEPS, "persons")
     before = read_members(ctx.lake)
@@ -127,14 +127,19 @@ def whole(clusters: Sequence[Sequence[int]], keys: Sequence[Key]) -> list[list[K
     return [[keys[number] for number in cluster] for cluster in clusters] + alone
 
 
-def judged(found: Found, keys: Sequence[Key], model: PersonModel, decided: set[Pair]) -> pa.Table:
-    """The scored pairs (PAIRS) with what became of each: `decided`, `linked`, `review` or `apart`."""
+def judged(found: Found, keys: Sequence[Key], model: PersonModel, decided: set[Pair], parted: set[Pair]) -> pa.Table:
+    """The scored pairs (PAIRS) with what became of each: `decided`, `parted`, `linked`, `review` or `apart`.
+
+    `decided` were pairs by humans, `parted` by their source.
+    """
     place = {number: n for n, cluster in enumerate(found.clusters) for number in cluster}
     lefts, rights = (found.pairs[name].to_pylist() for name in ("left", "right"))
     outcomes = []
     for left, right, chance in zip(lefts, rights, found.pairs["probability"].to_pylist(), strict=True):
         if (left, right) in decided:
             outcomes.append("decided")
+        elif (left, right) in parted:
+            outcomes.append("parted")
         elif left in place and place[left] == place.get(right):
             outcomes.append("linked")
         else:

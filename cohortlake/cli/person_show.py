@@ -77,6 +77,8 @@ def why(pair: Mapping[str, Any], abouts: Mapping[str, str], link: float) -> str:
     """Why a pair stands where it does, in words."""
     if pair["outcome"] == "decided":
         return "a human decided"
+    if pair["outcome"] == "parted":
+        return "its source says that they are two"
     if pair["rule"]:
         return f"rule {pair['rule']}: {abouts.get(pair['rule'], 'declared before')}"
     if pair["hold"]:

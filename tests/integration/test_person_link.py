@@ -112,6 +112,8 @@ def test_linkages_join_records_and_part_them(tmp_path: Path, catalog: Catalog) -
     linkage(lake, catalog, {("1", "2"): True, ("1", "8"): False, ("1", "gone"): True})
     run(lake, catalog)
     assert persons(lake) == {frozenset({("a", "1"), ("a", "2")}), frozenset({("a", "8")})}
+    outcomes = {(row["left_id"], row["right_id"]): row["outcome"] for row in read_pairs(lake)}
+    assert (outcomes["1", "8"], outcomes["1", "2"]) == ("parted", "linked")
     linkage(lake, catalog, {("1", "2"): False, ("1", "8"): True})
     run(lake, catalog)
     both = {frozenset({("a", "1"), ("a", "8")}), frozenset({("a", "2")})}
