@@ -22,7 +22,7 @@ from cohortlake.core.errors import UsageError
 from cohortlake.core.readers.framing import csv_header
 from cohortlake.core.sql import identifier, literal
 from spark_jobs.convert_part import record_of
-from spark_jobs.map_csv import columns
+from spark_jobs.join_csv import columns
 from spark_jobs.parse_csv import fields
 
 # A reference by a declared map, or of a line of a list, cannot be asked of a row alone.

@@ -16,12 +16,12 @@ import duckdb
 import pyarrow.compute as pc
 
 from cohortlake.core.catalog import Feed, Mapping, Node
-from cohortlake.core.catalog.mapping import Children
 from cohortlake.core.mapping import Compiled, unpivoted
-from cohortlake.core.sql import identifier, literal
+from cohortlake.core.sql import identifier
 from cohortlake.core.terminology.translate import Translator
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION, with_intervals
+from spark_jobs.join_csv import Files, join, know
 from spark_jobs.parallel import Unit
 from spark_jobs.terminology import map_codings
 
@@ -37,31 +37,29 @@ class Plan:
     tree: Node
 
 
-def columns(feed: Feed) -> list[str]:
-    """A feed's columns: those declared, then those that may be there."""
-    return [*feed.columns, *(name for name in feed.optional_columns if name not in feed.columns)]
-
-
 def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, Feed], translator: Translator) -> Unit:
     """One task: the unit's rows as a part (null where none is good), the rows that are not, and codes that no map knew.
 
-    `rows_in` counts the rows before they are mapped or joined, for the books.
+    `rows_in` counts the rows before they are mapped or joined, for the books; `dead` are resources whose row is gone.
     """
     plan = plans[unit["mapping"]]
     connection = duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
     connection.execute("SET TimeZone = 'UTC'")
-    for view, files in unit["files"].items():
-        connection.execute(f"CREATE VIEW {identifier(view)} AS FROM read_parquet({files}, hive_partitioning = false)")
     orphans: list[dict[str, Any]] = []
+    dead: list[dict[str, Any]] = []
+    has_rows = any(unit["files"].get(plan.mapping.feed, {}).values())
     if plan.mapping.children:
-        if _view(plan.mapping.feed) in unit["files"]:
-            connection.execute(joined(plan.mapping, feeds, unit))
+        if has_rows:
+            bucket = f"hash(_id) % {unit['buckets']} = {unit['bucket']}"
+            join(connection, plan.mapping, feeds, unit["files"], bucket)
+            dead = connection.execute("FROM dead").arrow().read_all().to_pylist()
         if unit["bucket"] == 0:
-            orphans = _orphans(connection, plan.mapping, feeds, unit)
+            orphans = _orphans(connection, plan.mapping, feeds, unit["files"])
     else:
-        connection.execute(f"CREATE VIEW source AS FROM {identifier(_view(plan.mapping.feed))}")
-    if _view(plan.mapping.feed) not in unit["files"]:
-        return {"part": None, "rows": 0, "rows_in": 0, "rejected": orphans, "unmapped": {}, "mapped": {}}
+        files = unit["files"][plan.mapping.feed]["new"]
+        connection.execute(f"CREATE VIEW source AS FROM read_parquet({files}, hive_partitioning = false)")
+    if not has_rows:
+        return {"part": None, "rows": 0, "rows_in": 0, "rejected": orphans, "unmapped": {}, "mapped": {}, "dead": dead}
     made = connection.execute(_mapped(plan)).arrow().read_all()
     went_in = f"SELECT count(*) FROM {unpivoted(plan.mapping)} WHERE {plan.mapping.where}"  # noqa: S608
     (rows_in,) = connection.execute(went_in).fetchone() or (0,)
@@ -86,6 +84,7 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
         "rejected": rejected + orphans,
         "unmapped": dict(unmapped),
         "mapped": dict(mapped.added),
+        "dead": dead,
     }
 
 
@@ -96,83 +95,21 @@ def _mapped(plan: Plan) -> str:
     return f"SELECT {made}, {', '.join(LAKE)} FROM ({rows})"  # noqa: S608
 
 
-def _view(feed: str, *, is_new: bool = False) -> str:
-    return f"{'new' if is_new else 'all'} {feed}"
-
-
-def files_of(feed: str, every: list[str], new: list[str]) -> dict[str, list[str]]:
-    """What a unit calls a feed's files: all of them, and the new ones; a feed without files is left out."""
-    return {view: files for view, files in ((_view(feed), every), (_view(feed, is_new=True), new)) if files}
-
-
-def _newest(feed: str, declared: Feed) -> str:
-    """The newest row of each key."""
-    key = ", ".join(map(identifier, declared.key))
-    ranked = f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY _version DESC) = 1"
-    return f"SELECT * FROM {identifier(_view(feed))} {ranked}"  # noqa: S608
-
-
-def joined(mapping: Mapping, feeds: ReadMapping[str, Feed], unit: Unit) -> str:
-    """The view `source`: a mapping's rows with their children's as lists, for all that the batch touches.
-
-    Rows that came earlier take part, so that a child that arrives after its parent (or before it) ends in the same
-    place. The version grows with what is known of a resource: its newest part, then how many parts there are.
-    """
-    files = unit["files"]
-    bucket = f"hash({identifier(feeds[mapping.feed].key[0])}) % {unit['buckets']} = {unit['bucket']}"
-    steps = {"main": f"SELECT * FROM ({_newest(mapping.feed, feeds[mapping.feed])}) WHERE {bucket}"}  # noqa: S608
-    lists, joins, versions, counts = [], [], ["main._version"], ["0"]
-    touched = []
-    if _view(mapping.feed, is_new=True) in files:
-        touched.append(f"SELECT {mapping.id} AS _id FROM {identifier(_view(mapping.feed, is_new=True))}")  # noqa: S608
-    for number, (name, child) in enumerate(mapping.children.items()):
-        if _view(child.feed) not in files:
-            fields = ", ".join(f"{identifier(column)} VARCHAR" for column in columns(feeds[child.feed]))
-            lists.append(f"CAST(NULL AS STRUCT({fields})[]) AS {identifier(name)}")
-            continue
-        steps[f"child{number}"] = _grouped(child, feeds[child.feed])
-        lists.append(f"child{number}._lines AS {identifier(name)}")
-        joins.append(f"LEFT JOIN child{number} ON ({child.key}) = child{number}._on")
-        versions.append(f"coalesce(child{number}._newest, '')")
-        counts.append(f"coalesce(child{number}._count, 0)")
-        if _view(child.feed, is_new=True) in files:
-            view = identifier(_view(child.feed, is_new=True))
-            came = f"SELECT {identifier(child.column)} FROM {view} WHERE {child.where}"  # noqa: S608
-            touched.append(f"SELECT {mapping.id} AS _id FROM main WHERE ({child.key}) IN ({came})")  # noqa: S608
-    newest = f"greatest({', '.join(versions)})" if len(versions) > 1 else versions[0]
-    version = f"concat_ws('|', {newest}, lpad(CAST({' + '.join(counts)} AS VARCHAR), 12, '0')) AS _version"
-    steps["touched"] = " UNION ".join(touched)
-    rows = f"SELECT main.* EXCLUDE (_version), {', '.join([*lists, version])} FROM main {' '.join(joins)}"  # noqa: S608
-    listed = ", ".join(f"{name} AS ({sql})" for name, sql in steps.items())
-    chosen = f"WHERE ({mapping.id}) IN (SELECT _id FROM touched)"  # noqa: S608
-    return f"CREATE TABLE source AS WITH {listed} SELECT * FROM ({rows}) {chosen}"  # noqa: S608
-
-
-def _grouped(child: Children, feed: Feed) -> str:
-    """A child's newest rows as a list for each value of its column, in the declared order."""
-    line = "{" + ", ".join(f"{literal(name)}: {identifier(name)}" for name in columns(feed)) + "}"
-    order = ", ".join(f"{identifier(name)} NULLS FIRST" for name in child.order)
-    return (
-        f"SELECT {identifier(child.column)} AS _on, list({line} ORDER BY {order}, _version) AS _lines, "  # noqa: S608
-        f"max(_version) AS _newest, count(*) AS _count FROM ({_newest(child.feed, feed)}) "
-        f"WHERE {child.where} GROUP BY {identifier(child.column)}"
-    )
-
-
 def _orphans(
-    connection: duckdb.DuckDBPyConnection, mapping: Mapping, feeds: ReadMapping[str, Feed], unit: Unit
+    connection: duckdb.DuckDBPyConnection, mapping: Mapping, feeds: ReadMapping[str, Feed], files: Files
 ) -> list[dict[str, Any]]:
     """New owned rows without the row that they are parts of: held until that comes."""
     found = []
     for child in mapping.children.values():
-        if not child.is_owned or _view(child.feed, is_new=True) not in unit["files"]:
+        if not child.is_owned or not files.get(child.feed, {}).get("new"):
             continue
+        know(connection, child.feed, feeds, files)
         sql = (
-            f"SELECT _file_hash, _offset FROM {identifier(_view(child.feed, is_new=True))} c "  # noqa: S608
-            f"WHERE ({child.where})"
+            f"SELECT _file_hash, _offset FROM {identifier(f'known {child.feed}')} c "  # noqa: S608
+            f"WHERE _is_new AND ({child.where})"
         )
-        if _view(mapping.feed) in unit["files"]:
-            parents = f"SELECT {child.key} AS _key FROM {identifier(_view(mapping.feed))}"  # noqa: S608
+        if any(files.get(mapping.feed, {}).values()):
+            parents = f"SELECT {child.key} AS _key FROM {identifier(f'known {mapping.feed}')}"  # noqa: S608
             sql += f" AND NOT EXISTS (FROM ({parents}) p WHERE p._key = c.{identifier(child.column)})"
         reason = f"{child.feed} resolves: no {mapping.feed} has its {child.column}"
         for file_hash, offset in connection.execute(sql).fetchall():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from collections.abc import Mapping as ReadMapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +12,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from cohortlake.core.catalog import Mapping
+from cohortlake.core.catalog import Feed, Mapping
 from cohortlake.core.mapping import MappingCompiler
 from spark_jobs import delta
 from spark_jobs.batches import Pending, bronze_parts
 from spark_jobs.context import Book, Context
 from spark_jobs.fhir_types import duckdb_type
-from spark_jobs.map_csv import Plan, columns, files_of, map_part
+from spark_jobs.join_csv import columns, deleting
+from spark_jobs.map_csv import Plan, map_part
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.parse_csv import parse_part
 from spark_jobs.read_deletes import of_rows
@@ -26,6 +28,7 @@ from spark_jobs.type_fhir import create_silver
 
 # Rows of a mapping with children that a task takes at once; their children come on top.
 ROWS = 500_000
+AGES = {"new": True, "old": False}
 
 
 @dataclass(frozen=True)
@@ -107,29 +110,30 @@ def _units(ctx: Context, mapping: Mapping, feeds: Feeds) -> list[Unit]:
     shared: Unit = {"mapping": mapping.name, "silo": ctx.scope, "table": str(ctx.lake.silver(mapping.resource))}
     if not mapping.children:
         new = [part for part in feeds.of(mapping.feed) if part.is_new]
-        return [shared | {"rows": part.rows, "files": files_of(mapping.feed, [part.path], [])} for part in new]
-    files = {}
-    for feed in _feeds_of(mapping):
-        parts = feeds.of(feed)
-        files |= files_of(feed, [part.path for part in parts], [part.path for part in parts if part.is_new])
-    rows = sum(part.rows for feed in _feeds_of(mapping) for part in feeds.of(feed))
+        return [shared | {"rows": part.rows, "files": {mapping.feed: {"new": [part.path], "old": []}}} for part in new]
+    read = _feeds_of(mapping, ctx.catalog.silos[ctx.scope].feeds)
+    files = {
+        feed: {age: [part.path for part in feeds.of(feed) if part.is_new is is_new] for age, is_new in AGES.items()}
+        for feed in sorted(read)
+    }
+    rows = sum(part.rows for feed in read for part in feeds.of(feed))
     buckets = 1 + sum(part.rows for part in feeds.of(mapping.feed)) // ROWS
     return [shared | {"rows": rows, "files": files, "bucket": bucket, "buckets": buckets} for bucket in range(buckets)]
 
 
 def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
     """Stage a tabular silo's batch. Books: a feed's records = rows staged + quarantined + kept in bronze only."""
-    present = {part.feed for part in batch.parts}
-    mappings = [mapping for mapping in ctx.catalog.mappings[ctx.scope].values() if _feeds_of(mapping) & present]
+    present, silo = {part.feed for part in batch.parts}, ctx.catalog.silos[ctx.scope]
+    read = {mapping.name: _feeds_of(mapping, silo.feeds) for mapping in ctx.catalog.mappings[ctx.scope].values()}
+    mappings = [mapping for mapping in ctx.catalog.mappings[ctx.scope].values() if read[mapping.name] & present]
     ctx.progress(0, 1, "parsing")
-    feeds = Feeds(ctx, batch, {feed for mapping in mappings if mapping.children for feed in _feeds_of(mapping)})
+    feeds = Feeds(ctx, batch, {feed for mapping in mappings if mapping.children for feed in read[mapping.name]})
     for name in sorted({mapping.resource for mapping in mappings}):
         create_silver(ctx, ctx.catalog.resources[name])
     units = sorted(
         (unit for mapping in mappings for unit in _units(ctx, mapping, feeds)), key=lambda unit: -int(unit["rows"])
     )
     plans = {mapping.name: _plan(ctx, mapping) for mapping in mappings}
-    silo = ctx.catalog.silos[ctx.scope]
     results: dict[str, list[Unit]] = {mapping.name: [] for mapping in mappings}
     found = run_units(
         ctx.spark,
@@ -158,7 +162,7 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
     return {
         "staged": staged,
         "rejected": rejected,
-        "deletes": _deletes(ctx, feeds),
+        "deletes": [*_deletes(ctx, feeds), *_dead(ctx, mappings, results)],
         "unexpected": {},
         "unmapped": dict(unmapped),
         "mapped": dict(mapped),
@@ -187,8 +191,18 @@ def _deletes(ctx: Context, feeds: Feeds) -> list[ReadMapping[str, Any]]:
     return found
 
 
-def _feeds_of(mapping: Mapping) -> set[str]:
-    return {mapping.feed, *(child.feed for child in mapping.children.values())}
+def _dead(ctx: Context, mappings: list[Mapping], results: dict[str, list[Unit]]) -> Iterator[ReadMapping[str, Any]]:
+    """The tombstones of resources of several rows whose main row is gone."""
+    for mapping in mappings:
+        for result in results[mapping.name]:
+            for row in result["dead"]:
+                yield {"silo": ctx.scope, "resource_type": mapping.resource, **row}
+
+
+def _feeds_of(mapping: Mapping, feeds: ReadMapping[str, Feed]) -> set[str]:
+    """The feeds whose rows a mapping reads; one that joins rows also reads what is gone of them."""
+    read = {mapping.feed, *(child.feed for child in mapping.children.values())}
+    return read | {name for feed in read for name in deleting(feed, feeds)} if mapping.children else read
 
 
 def _books(

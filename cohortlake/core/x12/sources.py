@@ -136,7 +136,7 @@ def condition(text: str) -> Test:
     """A condition: `A`, `not A`, `A = x y` (one of), `A != x`, `beside 2300` (the loop around has one), `holds 2300`
     (this loop has one); several with `;`. Raises ValueError."""
     tests = [_condition(part.strip()) for part in text.split(";")]
-    return lambda scope: all(test(scope) for test in tests)
+    return tests[0] if len(tests) == 1 else lambda scope: all(test(scope) for test in tests)
 
 
 def _condition(text: str) -> Test:
