@@ -44,6 +44,8 @@ DAYS_AHEAD = 1
 Bounds = tuple[float | None, float | None]
 # Decimals of a converted value: bounds are met in spite of the noise of binary fractions.
 PLACES = 9
+# Data Docs show a condition, and units as they came are values of rows; so the condition is a column with them in it.
+KNOWN = "_unit_is_known"
 
 
 class Event(Declaration):
@@ -123,8 +125,29 @@ def extras(tree: Node, converter: Converter, seen: Sequence[Seen] = (), folder: 
                 f"{path}:{_line(path, value.loinc)}: values: {value.loinc} has no unit in catalog/units/codes.yaml",
                 "Declare its unit there; the bounds here are in it.",
             )
-    checks = [*_events(tree, sheet), *_values(tree, sheet, converter, seen), *_written(tree, sheet)]
-    return Extras(sheet.define, tuple(checks))
+    known = _known(converter, seen)
+    checks = [*_events(tree, sheet), *_values(tree, sheet, converter, known), *_written(tree, sheet)]
+    define = {**sheet.define, KNOWN: _is_known_sql(converter, seen, known)} if sheet.values else sheet.define
+    return Extras(define, tuple(checks))
+
+
+def _known(converter: Converter, seen: Sequence[Seen]) -> dict[str, dict[str, Conversion]]:
+    """The conversions of a batch's units: by LOINC code, then by the unit as it came."""
+    known: dict[str, dict[str, Conversion]] = {}
+    for one in seen:
+        conversion = converter.standard(one)
+        if conversion is not None and one.loinc in converter.units.codes:
+            known.setdefault(str(one.loinc), {})[unit_key(one)] = conversion
+    return known
+
+
+def _is_known_sql(converter: Converter, seen: Sequence[Seen], known: Mapping[str, Mapping[str, Conversion]]) -> str:
+    """SQL of whether a value's unit can be converted, null where its code has no declared unit."""
+    came = {one.loinc for one in seen if one.loinc in converter.units.codes}
+    pairs = [literal(f"{code} {unit}") for code, units in known.items() for unit in units]
+    is_known = f"concat_ws(' ', _loinc, _unit) IN ({', '.join(sorted(pairs))})" if pairs else "false"
+    is_due = f"_value IS NOT NULL AND _loinc IN ({', '.join(sorted(map(literal, came)))})" if came else "false"
+    return f"CASE WHEN {is_due} THEN {is_known} END"
 
 
 def _line(path: Path, loinc: str) -> int:
@@ -167,14 +190,11 @@ def _line_sql(one: Conversion, value: str) -> str:
     return f"round({value} * {one.factor!r} + {one.offset!r}, {PLACES})"
 
 
-def _values(tree: Node, sheet: Sheet, converter: Converter, seen: Sequence[Seen]) -> Iterator[Check]:
+def _values(
+    tree: Node, sheet: Sheet, converter: Converter, known: Mapping[str, Mapping[str, Conversion]]
+) -> Iterator[Check]:
     """Two checks a code at most; `define` gives `_loinc`, `_unit`, `_value` and, for panels, `_parts`."""
     table = tree.name
-    known: dict[str, dict[str, Conversion]] = {}
-    for one in seen:
-        conversion = converter.standard(one)
-        if conversion is not None and one.loinc in converter.units.codes:
-            known.setdefault(str(one.loinc), {})[unit_key(one)] = conversion
     for value in sheet.values:
         units = known.get(value.loinc, {})
         sql = f"CASE WHEN _loinc = {literal(value.loinc)} THEN {_in_standard_unit(units, '_unit', '_value')} END"
@@ -192,13 +212,8 @@ def _values(tree: Node, sheet: Sheet, converter: Converter, seen: Sequence[Seen]
                 name, within = f"{table} {column} is {word}", Within(*ends)
                 yield Check(table, name, "plausibility", severity, within, column, value.reason, sql)
     if sheet.values:
-        came = {one.loinc for one in seen if one.loinc in converter.units.codes}
-        pairs = [literal(f"{code} {unit}") for code, units in known.items() for unit in units]
-        is_known = f"concat_ws(' ', _loinc, _unit) IN ({', '.join(sorted(pairs))})" if pairs else "false"
-        is_due = f"_value IS NOT NULL AND _loinc IN ({', '.join(sorted(map(literal, came)))})" if came else "false"
-        sql = f"CASE WHEN {is_due} THEN {is_known} END"
         name, reason = f"{table} unit is known for its code", "the units of catalog/units"
-        yield Check(table, name, "conformance", "warn", Holds(), "unit", reason, sql)
+        yield Check(table, name, "conformance", "warn", Holds(), "unit", reason, KNOWN)
 
 
 def _written(tree: Node, sheet: Sheet) -> Iterator[Check]:
