@@ -153,9 +153,9 @@ def _rewrite(
     """Copy a file row group by row group, but for some rows; gives the rows written."""
     reader = pq.ParquetFile(source)
     start = written = 0
-    with pq.ParquetWriter(target, reader.schema_arrow, **_like(reader.metadata), **delta.COMPRESSION) as writer:
+    with pq.ParquetWriter(target, _plain(reader.schema_arrow), **_like(reader.metadata), **delta.COMPRESSION) as writer:
         for group in range(reader.num_row_groups):
-            rows = reader.read_row_group(group)
+            rows = without_views(reader.read_row_group(group))
             numbers = range(start, start + rows.num_rows)
             start += rows.num_rows
             if changed:
@@ -165,6 +165,23 @@ def _rewrite(
                 writer.write_table(kept, row_group_size=kept.num_rows)
             written += kept.num_rows
     return written
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([one.with_type(_plain_type(one.type)) for one in schema], schema.metadata)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_plain_type(kind.value_type)))
+    views = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    return views.get(kind, kind)
+
+
+def without_views(rows: pa.Table) -> pa.Table:
+    """Rows with texts as texts: files that delta-rs wrote again have views of texts, which Arrow cannot filter."""
+    schema = _plain(rows.schema)
+    return rows if schema == rows.schema else rows.cast(schema)
 
 
 def _changed(rows: pa.Table, numbers: range, changed: Mapping[int, Mapping[str, str | None]]) -> pa.Table:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from cohortlake.core.erasure import Search, Traits, named, patients, without_entries
 from cohortlake.core.fhir.render import resources
 from cohortlake.core.sql import literal
-from spark_jobs.delta_history import Gone, data_files
+from spark_jobs.delta_history import Gone, data_files, without_views
 from spark_jobs.erase_records import Reader, Told, other_patients
 from spark_jobs.fhir_types import LAKE_COLUMNS, PARTITION
 
@@ -177,7 +177,7 @@ def by_rows(table: Path, is_gone: Rows) -> Gone:
     for file in data_files(table):
         start = 0
         for batch in pq.ParquetFile(table / file).iter_batches(ROWS):
-            rows = pa.Table.from_batches([batch])
+            rows = without_views(pa.Table.from_batches([batch]))
             chosen = [start + number for number, goes in enumerate(is_gone(rows)) if goes]
             if chosen:
                 gone.rows.setdefault(file, []).extend(chosen)

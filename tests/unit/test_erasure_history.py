@@ -143,3 +143,18 @@ def test_a_payload_is_changed_in_its_place(table):
     (name,) = [name for name in data_files(table) if pq.read_metadata(table / name).num_rows == 2]
     purge(table, Gone(changed={name: {0: {"payload": "nobody"}}}), facts={})
     assert at(table, 1) == ["Bob", "nobody"]
+
+
+def test_files_that_delta_rs_wrote_again_are_read(tmp_path):
+    """Their schema says string views, also in lists."""
+    table, schema = tmp_path / "held", pa.schema([("id", pa.string()), ("reasons", pa.list_(pa.string()))])
+    live = delta.create(table, schema)
+    for reason in ("first", "second"):
+        rows = pa.table({"id": ["ann", "bob"], "reasons": [[reason], [reason]]}, schema=schema)
+        merging = live.merge(rows, "t.id = s.id", source_alias="s", target_alias="t")
+        merging.when_matched_update_all().when_not_matched_insert_all().execute()
+    purge(table, anns(table), facts={})
+    assert [row["id"] for name in data_files(table) for row in pq.read_table(table / name).to_pylist()] == [
+        "bob",
+        "bob",
+    ]
