@@ -24,7 +24,7 @@ from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.link_tables import live, read_members
 from spark_jobs.link_tables import table as members_table
 from spark_jobs.match import replaced_keys, stand
-from spark_jobs.materialise import check_columns, view_arrays, write_views
+from spark_jobs.materialise import check_columns, view_structs, write_views
 from spark_jobs.pseudonyms import pseudonym, pseudonym_of, vault_secret
 from spark_jobs.staged import Staged, write_staged
 
@@ -142,7 +142,7 @@ def run(ctx: Context) -> StepResult:
         views = {table.name: (table, compile_view(ctx.catalog.views[table.name])) for table in tables.values()}
         silver = delta.read(ctx.spark, ctx.lake.silver(name), types[name])
         folders = {table: ctx.lake.gold(table) for table in tables}
-        made = write_views(view_arrays(silver, views, key), tables, folders, replaced, ctx.catalog.units)
+        made = write_views(view_structs(silver, views, key), tables, folders, replaced, ctx.catalog.units)
         for staged in made.values():
             write_staged(folder, staged)
         done += len(tables)

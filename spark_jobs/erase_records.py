@@ -116,7 +116,7 @@ def _resource(resource: Any, text: str) -> Told:
 
 def reader(catalog: Catalog, silo: Silo) -> Reader:
     """The reader of a silo. Raises UsageError for one whose records are named by their place in a file."""
-    made = Reader(silo.format, silo.is_converted, Options(silo.zone, tuple(sorted(silo.authorities.items()))))
+    made = Reader(silo.format, silo.is_converted, silo.options)
     if silo.format == "csv":
         mappings = list(catalog.mappings[silo.name].values())
         for mapping in mappings:

@@ -1,4 +1,4 @@
-"""Several views over one resource type made in a single scan: each row's view rows leave Spark as Arrow, and the
+"""Several views over one resource type made in a single scan: the views' rows leave Spark as Arrow, and the
 executors' Python workers write the parts of each table."""
 
 from __future__ import annotations
@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,7 +23,7 @@ from spark_jobs.match import stand
 from spark_jobs.staged import Staged
 from spark_jobs.units import Converter, in_standard_units
 from spark_jobs.view_source import resources
-from spark_jobs.views import view_rows
+from spark_jobs.views import several_stages, staged
 from spark_jobs.views_expressions import SqlKey
 
 # Rows of a table that a task holds before it writes a part of them.
@@ -41,29 +40,29 @@ def check_columns(table: Table, made: Sequence[str]) -> None:
         )
 
 
-def view_arrays(silver: DataFrame, views: Mapping[str, tuple[Table, ViewPlan]], key: SqlKey) -> DataFrame:
-    """A column a view, named as its table: the view's rows of each resource as structs of the declared columns.
+def view_structs(silver: DataFrame, views: Mapping[str, tuple[Table, ViewPlan]], key: SqlKey) -> DataFrame:
+    """A column a view, named as its table: in the view's rows a struct of the declared columns, null in the others'.
 
     Those of `standard_units` are not among them; they are made where the rows are written.
     """
-    plans = [view for _, view in views.values()]
-    rows = resources(silver, needed(plans[0], *plans[1:]))
-    arrays = []
-    for name, (table, view) in views.items():
+    plans = {name: view for name, (_, view) in views.items()}
+    rows = resources(silver, needed(*plans.values()))
+    for table, view in views.values():
         check_columns(table, [PARTITION, *(column.name for column in view.select.columns_in_order())])
-        made = view_rows(rows.schema, view, key=key)
-        arrays.append(F.transform(made, partial(_declared, table)).alias(name))
-    return rows.select(*arrays)
+    made = staged(rows, several_stages(rows.schema, plans, [PARTITION], key=key))
+    return made.select(*(_declared(table, name).alias(name) for name, (table, _) in views.items()))
 
 
-def _declared(table: Table, row: Column) -> Column:
+def _declared(table: Table, view: str) -> Column:
     """A view's row as the table declares it."""
+    row = F.col(view)
     values = {name: F.col(PARTITION) if name == PARTITION else row.getField(name) for name in table.viewed}
-    return F.struct(*(values[name].cast(table.columns[name].type).alias(name) for name in table.viewed))
+    declared = F.struct(*(values[name].cast(table.columns[name].type).alias(name) for name in table.viewed))
+    return F.when(row.isNotNull(), declared)
 
 
 def write_views(
-    arrays: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path], replaced: pa.Table, units: Units
+    structs: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path], replaced: pa.Table, units: Units
 ) -> dict[str, Staged]:
     """Write each table's rows as parts below its folder, in one job; no reader sees them before `delta.commit`.
 
@@ -87,7 +86,7 @@ def write_views(
 
         for batch in batches:
             for name, schema in schemas.items():
-                found = batch.column(name).flatten()
+                found = batch.column(name).drop_null()
                 if len(found):
                     rows = pa.Table.from_struct_array(found)
                     if (declared := tables[name].standard_units) is not None:
@@ -98,9 +97,9 @@ def write_views(
         for name in schemas:
             yield from write(name)
 
-    staged = {name: Staged(name, [], 0) for name in schemas}
-    for row in arrays.mapInArrow(task, "table string, part string").collect():
+    written = {name: Staged(name, [], 0) for name in schemas}
+    for row in structs.mapInArrow(task, "table string, part string").collect():
         part = delta.Part(**json.loads(row["part"]))
-        staged[row["table"]].parts.append(part)
-        staged[row["table"]].rows += part.rows
-    return staged
+        written[row["table"]].parts.append(part)
+        written[row["table"]].rows += part.rows
+    return written

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 from deltalake import DeltaTable
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -10,15 +12,15 @@ from cohortlake.core.lake import Lake
 from cohortlake.core.views import ViewPlan
 from cohortlake.core.views.needed import Needed
 from spark_jobs.view_source import resource_schema, resource_sql, silo_key, silver_table, written_roots
-from spark_jobs.views import view_sql
+from spark_jobs.views import view_stages
 from spark_jobs.views_files import row_schema
-from spark_jobs.views_text import quoted, select_text
+from spark_jobs.views_stages import Stage
+from spark_jobs.views_text import bracketed, quoted, select_text
 
 
 def table_sql(view: ViewPlan, needed: Needed, depth: int) -> str:
     """A SELECT from a table or view of the resource type's name, whose columns are the elements that the view needs."""
-    columns, where = view_sql(row_schema(needed.tree), view, depth=depth)
-    return select_text(columns, quoted(view.resource), where)
+    return _stages_text(view_stages(row_schema(needed.tree), view, depth=depth), quoted(view.resource))
 
 
 def silver_sql(view: ViewPlan, needed: Needed, lake: Lake, depth: int) -> str:
@@ -27,7 +29,13 @@ def silver_sql(view: ViewPlan, needed: Needed, lake: Lake, depth: int) -> str:
     silver = from_arrow_schema(pa.schema(DeltaTable(str(table)).schema().to_arrow()))
     source = f"delta.{quoted(str(table))}"
     if written_roots(silver, needed):
-        inner = select_text(resource_sql(silver, needed), source).replace("\n", "\n  ")
-        source = f"(\n  {inner}\n)"
-    columns, where = view_sql(resource_schema(silver, needed), view, key=silo_key, depth=depth)
-    return select_text(columns, source, where)
+        source = bracketed(select_text(resource_sql(silver, needed), source))
+    return _stages_text(view_stages(resource_schema(silver, needed), view, key=silo_key, depth=depth), source)
+
+
+def _stages_text(stages: Sequence[Stage], source: str) -> str:
+    first, *others = stages
+    shown = select_text(first.columns, source, first.where)
+    for stage in others:
+        shown = select_text(stage.columns, bracketed(shown), stage.where)
+    return shown

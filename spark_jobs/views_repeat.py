@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 
@@ -11,6 +11,7 @@ from pyspark.sql.types import ArrayType, BooleanType, DataType, NullType, Struct
 
 from cohortlake.core.catalog.resource import Node
 from cohortlake.core.views import plan
+from cohortlake.core.views.needed import touched
 from spark_jobs import views_sql as F
 from spark_jobs.views_collections import Collection, concatenated, merged, widened
 from spark_jobs.views_expressions import Scope, evaluate
@@ -19,16 +20,23 @@ from spark_jobs.views_sql import Sql
 Paths = Sequence[plan.Expression]
 
 
-def descendants(expression: plan.Descendants, scope: Scope, touched: Node) -> Collection:
+def iterated(select: plan.Select, iteration: plan.Expression, scope: Scope) -> Collection:
+    """The items that a select makes rows of."""
+    if isinstance(iteration, plan.Descendants):
+        return descendants(iteration, scope, touched(replace(select, iteration=None), iteration.type, scope.depth))
+    return evaluate(iteration, replace(scope, as_written=True))
+
+
+def descendants(expression: plan.Descendants, scope: Scope, asked: Node) -> Collection:
     """The items below, parents first, `scope.depth` levels down or as deep as the rows' schema goes.
 
-    `touched` is the tree of the elements that are asked of an item. No more of it is kept, for else each item would
+    `asked` is the tree of the elements that are asked of an item. No more of it is kept, for else each item would
     carry all that lies below it. An item below the last level stops the job when it runs: it would not be seen.
     """
     types = list(_types_below(expression.first, expression.next, scope, scope.depth))
     if not types:
         return Collection(F.lit(None), NullType())
-    below = _Below(expression, _kept(reduce(merged, types), touched))
+    below = _Below(expression, _kept(reduce(merged, types), asked))
     items = F.array(*below.items(expression.first, scope, scope.depth))
     return Collection(concatenated(items), below.type, is_list=True)
 
@@ -41,17 +49,17 @@ def _types_below(paths: Paths, next_paths: Paths, scope: Scope, levels: int) -> 
             yield from _types_below(next_paths, next_paths, scope.on(Collection(F.lit(None), found.type)), levels - 1)
 
 
-def _kept(data_type: DataType, touched: Node) -> DataType:
-    """A type with the elements that are touched."""
+def _kept(data_type: DataType, asked: Node) -> DataType:
+    """A type with the elements that are asked for."""
     if isinstance(data_type, ArrayType):
-        return ArrayType(_kept(data_type.elementType, touched))
+        return ArrayType(_kept(data_type.elementType, asked))
     if not isinstance(data_type, StructType):
         return data_type
-    fields = [f for f in data_type.fields if f.name in touched.children]
+    fields = [f for f in data_type.fields if f.name in asked.children]
     if not fields:
         # Nothing is asked of it but to be there.
         return StructType([StructField("_", BooleanType())])
-    return StructType([StructField(f.name, _kept(f.dataType, touched.children[f.name])) for f in fields])
+    return StructType([StructField(f.name, _kept(f.dataType, asked.children[f.name])) for f in fields])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the JVM for every node, seven times slower for a large view, and by messages tha
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,7 @@ class Sql:
         return Cast(self, _type_name(sql_type), is_try=True)
 
     def alias(self, name: str) -> Alias:
-        return Alias(self, name)
+        return Alias(self, (name,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +114,10 @@ class Cast(Sql):
 
 @dataclass(frozen=True, eq=False)
 class Alias(Sql):
+    """A column under a name, or a generator's columns under theirs."""
+
     of: Sql
-    name: str
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +156,16 @@ def when(condition: Sql, value: object) -> Case:
 
 def call(name: str, *arguments: object) -> Call:
     return Call(name, tuple(lit(argument) for argument in arguments))
+
+
+def names(expression: object) -> Iterator[str]:
+    """The columns that an expression reads, in the order in which it names them."""
+    if isinstance(expression, Name):
+        yield expression.name
+    elif isinstance(expression, Sql | tuple):
+        parts = expression if isinstance(expression, tuple) else vars(expression).values()
+        for part in parts:
+            yield from names(part)
 
 
 def __getattr__(name: str) -> Callable[..., Call]:

@@ -45,6 +45,12 @@ def select_text(columns: Sequence[Sql], source: str, where: Sql | None = None) -
     return f"SELECT\n{shown}\nFROM {source}{condition}"
 
 
+def bracketed(select: str) -> str:
+    """A SELECT as a subquery."""
+    indented = select.replace("\n", "\n  ")
+    return f"(\n  {indented}\n)"
+
+
 def quoted(name: str) -> str:
     """A name that Spark SQL takes as it is."""
     is_plain = re.fullmatch(r"[A-Za-z_]\w*", name) and name.lower() not in RESERVED
@@ -92,8 +98,10 @@ class _Printer:
                 return _Part(self.names[expression])
             case Field(of, name):
                 return self._field(of, name)
-            case Alias(of, name):
+            case Alias(of, (name,)):
                 return _Part("", (self.part(of),), f" AS {quoted(name)}")
+            case Alias(of, names):
+                return _Part("", (self.part(of),), f" AS ({', '.join(map(quoted, names))})")
             case Cast(of, sql_type, is_try):
                 return _Part("TRY_CAST(" if is_try else "CAST(", (self.part(of),), f" AS {sql_type})")
             case Lambda(variables, body):

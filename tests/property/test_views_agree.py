@@ -29,7 +29,7 @@ Json = Mapping[str, Any]
 
 
 class Example(NamedTuple):
-    """Views and the resources that they are run over: one Spark job, which costs a second however few they are."""
+    """Views and the resources that they are run over: one Spark job, which costs seconds however few they are."""
 
     views: list[Json]
     resources: list[Json]
@@ -45,22 +45,20 @@ def examples(draw: DrawFn) -> Example:
 
 
 def test_the_engines_agree(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tally = search(spark, tmp_path, jobs=40)
+    tally = search(spark, tmp_path, jobs=20)
     with capsys.disabled():
         print(f" {shown(tally)} ", end="")
-    assert tally["agreed"] >= 200
+    assert tally["agreed"] >= 100
 
 
 @pytest.mark.acceptance
-def test_the_engines_agree_on_thousands(
-    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_engines_agree_on_hundreds(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = random.SystemRandom().randrange(2**32)
     with capsys.disabled():
         print(f" seed {chosen}: ", end="", flush=True)
-        tally = search(spark, tmp_path, jobs=500, random_seed=chosen)
+        tally = search(spark, tmp_path, jobs=100, random_seed=chosen)
         print(f"{shown(tally)} ", end="")
-    assert tally["agreed"] >= 2000
+    assert tally["agreed"] >= 1000
 
 
 def search(spark: SparkSession, scratch: Path, *, jobs: int, random_seed: int | None = None) -> Counter[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -77,8 +77,8 @@ class Views:
         root = Focus(self.paths.vocabulary.resource, is_root=True)
         found: View = {"resource": root.type, "select": [self.select(root, 2) for _ in self.some(3, 1)]}
         if self.paths.chance(5) and (column := self.too_many(root)):
-            # At the root, for a Spark plan may leave out what stands below an iteration over nothing.
-            found["select"].append({"column": [column]})
+            # Alone, for what gives no row, by an iteration over nothing, is not looked at.
+            found["select"] = [{"column": [column]}]
         elif self.paths.chance(4):
             found["where"] = [{"path": self.paths.boolean(root, 2).text} for _ in self.some(2, 1)]
         return {**found, "constant": list(constants)} if constants else found
@@ -90,7 +90,9 @@ class Views:
         if depth and (selects := [self.select(item, depth - 1) for _ in self.some(2)]):
             found["select"] = selects
         if depth and self.paths.chance(4):
-            found |= self.union(item, [self.wanted(item) for _ in self.some(2, 1)], depth - 1)
+            # Left to themselves, one branch's number might be an integer and another's a decimal, which is an error.
+            wanted = [replace(self.wanted(item), is_declared=True) for _ in self.some(2, 1)]
+            found |= self.union(item, wanted, depth - 1)
         if not found.keys() & {"column", "select", "unionAll"}:
             found["column"] = [self.column(item)]
         return found

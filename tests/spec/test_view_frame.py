@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from cohortlake.core.views import compile_view
 from spark_jobs import views_sql as S
-from spark_jobs.views import view_frame, view_rows
+from spark_jobs.views import several_stages, staged, view_frame
 
 pytestmark = pytest.mark.spark
 
@@ -208,14 +208,16 @@ def test_more_than_one_value_stops_the_job_and_names_the_path_only(patients: Dat
 
 
 def test_views_of_one_table_are_made_in_one_pass(patients: DataFrame) -> None:
-    names = compile_view(view({"forEach": "name", **columns(family="family")}, where=[{"path": "active"}]))
-    ids = compile_view(view(columns(key="getResourceKey()")))
-    made = patients.select(
-        view_rows(patients.schema, names).alias("names"),
-        view_rows(patients.schema, ids, key=lambda kind, key: S.concat(kind, "/", key)).alias("ids"),
-    )
-    assert [tuple(row.ids) for row in made.collect()] == [(("Patient/ann",),), (("Patient/bob",),)]
-    assert rows(made.select(F.inline("names"))) == [("A",), (None,)]
+    views = {
+        "families": compile_view(view({"forEach": "name", **columns(family="family")}, where=[{"path": "active"}])),
+        "ids": compile_view(view(columns(key="getResourceKey()"))),
+    }
+    key = lambda kind, key: S.concat(kind, "/", key)  # noqa: E731
+    made = staged(patients, several_stages(patients.schema, views, ["gender"], key=key))
+    assert made.columns == ["gender", "families", "ids"]
+    assert sorted(rows(made.where("ids IS NOT NULL").select("ids.*"))) == [("Patient/ann",), ("Patient/bob",)]
+    assert rows(made.where("families IS NOT NULL").select("families.*")) == [("A",), (None,)]
+    assert made.count() == 4
 
 
 QUESTIONNAIRE = """

@@ -33,7 +33,7 @@ from spark_jobs.link_tables import live, read_members
 from spark_jobs.pseudonyms import pseudonym_of, vault_secret
 from tests import flow, hospitals
 
-pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+pytestmark = [pytest.mark.acceptance, pytest.mark.spark, pytest.mark.usefixtures("spark")]
 A, B = "site_a_fhir_r4", "site_b_csv"
 SSN = "999-41-7702"
 
@@ -280,3 +280,27 @@ def test_who_is_not_there_cannot_be_erased(erased):
         erased.erase("0123", "--dry-run")
     with pytest.raises(UsageError, match="an erasure has a reason"):
         erased.erase(f"{A}/nobody")
+
+
+def test_the_person_does_not_come_back(erased):
+    """The same files under other names, and a newer one, with a record that names another patient too."""
+    lake, folder = erased.lake, erased.data / A
+    for path in [*folder.iterdir(), *(erased.data / B).iterdir()]:
+        copy = path.with_name(path.name.replace(".", ".again.", 1))
+        copy.write_bytes(path.read_bytes() if path.suffix == ".gz" else b"\xef\xbb\xbf" + path.read_bytes())
+    other = next(row["id"] for row in map(json.loads, (folder / "Patient.ndjson").open()) if row["id"] != erased.in_a)
+    team = {"resourceType": "CareTeam", "id": "of-two", "subject": {"reference": f"Patient/{erased.in_a}"}}
+    team["participant"] = [{"role": [{"text": "carer"}], "member": {"reference": f"Patient/{other}"}}]
+    hospitals.write(folder, "CareTeam.2.ndjson", [json.dumps(team)])
+    found = flow.run(lake, erased.data, only=not_training)
+    assert flow.is_balanced(found)
+    assert found[f"land.{A}"]["facts"]["feeds"]["Patient"]["erased"] == 2
+    books = {book["table"]: book for book in found[f"land.{B}"]["books"]}
+    assert books["bronze.patients"] | {"table": ""} == {
+        "table": "", "rows_in": 3, "rows_out": 2, "quarantined": 0, "superseded": 0, "deleted": 1
+    }  # fmt: skip
+    assert "land: an erased person is in it, and others are" in flow.reasons(lake)
+    assert grep(lake, erased.mine) == {}
+    patients = flow.query(lake, "phi/silver/Patient", "SELECT count(*) FROM t")
+    assert patients == [(4,)]
+    assert not flow.run(lake, erased.data, only=not_training)[f"land.{A}"]["facts"]["files_new"]
