@@ -100,8 +100,8 @@ class _Printer:
                 return self._field(of, name)
             case Alias(of, (name,)):
                 return _Part("", (self.part(of),), f" AS {quoted(name)}")
-            case Alias(of, names):
-                return _Part("", (self.part(of),), f" AS ({', '.join(map(quoted, names))})")
+            case Alias(of, several):
+                return _Part("", (self.part(of),), f" AS ({', '.join(map(quoted, several))})")
             case Cast(of, sql_type, is_try):
                 return _Part("TRY_CAST(" if is_try else "CAST(", (self.part(of),), f" AS {sql_type})")
             case Lambda(variables, body):
