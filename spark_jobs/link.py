@@ -12,15 +12,20 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from cohortlake.core.lake import Lake
+from cohortlake.core.persons.columns import read_truth
 from cohortlake.core.persons.decisions import Decision, in_force
 from cohortlake.core.persons.declared import PersonModel, load_model
+from cohortlake.core.persons.evaluate import measure
 from cohortlake.core.persons.ids import Key, Membership, assign
+from cohortlake.core.persons.match_truth import matched
 from spark_jobs import delta
 from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
@@ -73,11 +78,24 @@ def run(ctx: Context) -> StepResult:
         write_members(ctx.lake, after)
     books = [Book("persons.members", len(keys), len(live(after)))]
     facts = {**told(found, pairs, after, len(before)), "prior": found.prior, "versions": _versions(ctx.lake)}
+    if model.truth and (truth := ctx.data / model.truth).exists():
+        facts["measured"] = measured(
+            truth, dict(zip(keys, rows["record_numbers"].to_pylist(), strict=True)), live(after)
+        )
     delta.write_json(
         ctx.lake.ops("progress") / "persons.json",
         {"made_from": made_from, "facts": facts, "receipt": receipt(ctx, f"link.{ctx.scope}", books)},
     )
     return StepResult(books, facts)
+
+
+def measured(truth: Path, numbers: Mapping[Key, Sequence[str]], persons: Mapping[Key, str]) -> list[dict[str, Any]]:
+    """The persons measured against a file's truth: pairs that are true, found and right, of all pairs and by variant.
+
+    `numbers` are each record's record numbers. Raises SourceError or UsageError for a file that cannot be read.
+    """
+    known, _ = matched(read_truth(truth), numbers, {})
+    return [asdict(one) for one in measure(persons, known)] if known else []
 
 
 def sources(lake: Lake, model: PersonModel) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def _hold(lake: Lake, catalog: Catalog, kind: str, silos: dict[str, list[dict[st
     delta.commit(where, parts, mode="overwrite")
 
 
-def run(lake: Lake, catalog: Catalog) -> StepResult:
-    return link.run(Context(lake, Path(), catalog, "persons", "run-1"))
+def run(lake: Lake, catalog: Catalog, data: Path = Path()) -> StepResult:
+    return link.run(Context(lake, data, catalog, "persons", "run-1"))
 
 
 def persons(lake: Lake) -> set[frozenset[Key]]:

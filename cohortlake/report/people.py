@@ -22,14 +22,33 @@ class Door:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Some pairs of records of one person: how many there are, were found, and are both."""
+
+    name: str
+    true: int
+    found: int
+    right: int
+
+    @property
+    def precision(self) -> float | None:
+        return self.right / self.found if self.found else None
+
+    @property
+    def recall(self) -> float | None:
+        return self.right / self.true if self.true else None
+
+
+@dataclass(frozen=True)
 class People:
-    """The persons that were linked, and the facts that came twice."""
+    """The persons that were linked, how well where that could be measured, and the facts that came twice."""
 
     doors: tuple[Door, ...]
     records: int
     persons: int
     of_several_silos: int
     outcomes: dict[str, int]
+    measured: tuple[Measured, ...]
 
     @property
     def waiting(self) -> int:
@@ -46,7 +65,15 @@ def read_people(run: Run) -> People:
         persons=facts.whole(linked.get("persons")),
         of_several_silos=facts.whole(linked.get("persons_of_several_silos")),
         outcomes=facts.tally(linked.get("pairs_by_outcome")),
+        measured=tuple(_measured(linked.get("measured"))),
     )
+
+
+def _measured(told: object) -> Iterator[Measured]:
+    for one in facts.objects(told):
+        yield Measured(
+            facts.text(one.get("name")), *(facts.whole(one.get(kind)) for kind in ("true", "found", "right"))
+        )
 
 
 def _doors(run: Run) -> Iterator[Door]:

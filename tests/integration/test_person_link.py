@@ -35,6 +35,15 @@ def test_one_person_at_three_hospitals_whatever_the_order(tmp_path: Path, catalo
     assert result.facts["persons_of_several_silos"] == 1
 
 
+def test_a_run_is_measured_where_the_delivery_says_who_is_who(tmp_path: Path, catalog: Catalog) -> None:
+    lake = Lake(tmp_path / "lake")
+    hold(lake, catalog, HOSPITALS)
+    same = "ann,a,1,source,x\nann,b,9,minor,x\nann,c,5,major,x\nann,a,2,minor,x\n"  # the last one is a lie
+    (tmp_path / "mpi_truth.csv").write_text(f"person_key,site,local_patient_id,demographic_variant,population\n{same}")
+    every, *_ = run(lake, catalog, tmp_path).facts["measured"]
+    assert every == {"name": "all pairs", "true": 6, "found": 3, "right": 3}
+
+
 def test_nothing_is_done_where_nothing_changed(tmp_path: Path, catalog: Catalog) -> None:
     lake = Lake(tmp_path)
     hold(lake, catalog, HOSPITALS)

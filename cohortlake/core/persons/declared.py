@@ -137,7 +137,10 @@ class Nicknames(Declaration):
 
 
 class PersonModel(Declaration):
-    """The whole declaration. `nicknames` are full given names by short form."""
+    """The whole declaration. `nicknames` are full given names by short form.
+
+    `truth` is a file below the delivery folder that says who records are of; where there is one, runs are measured.
+    """
 
     version: int
     cleaning: Cleaning
@@ -150,6 +153,7 @@ class PersonModel(Declaration):
     thresholds: Thresholds
     largest_checked: Annotated[int, Field(ge=3)] = 500
     nicknames: dict[str, list[str]] = {}
+    truth: str | None = None
 
     @model_validator(mode="after")
     def _known(self) -> PersonModel:
