@@ -57,13 +57,16 @@ def stages_of_several(
     Each view is a select and the condition that it sets. `kept` are columns to select besides.
     """
     builder = _Builder(set(map(str.lower, taken)), None)
-    columns: list[Sql] = list(map(Name, kept))
-    for (name, (select, where)), mine in zip(views.items(), builder.shared(len(views), None), strict=True):
+    guards = builder.shared(len(views), None)
+    rows = []
+    for (select, where), mine in zip(views.values(), guards, strict=True):
         if where is not None:
             builder.require(~mine | where)
-        row = F.struct(*(value.sql.alias(value.declared.name) for value in builder.rows(select, scope, mine)))
-        columns.append(F.when(mine, row).alias(name))
-    return builder.stages(columns)
+        rows.append(builder.rows(select, scope, mine))
+    # Only now, for what is computed in a stage has its name from then on.
+    structs = (F.struct(*(value.sql.alias(value.declared.name) for value in values)) for values in rows)
+    made = [F.when(mine, row).alias(name) for name, mine, row in zip(views, guards, structs, strict=True)]
+    return builder.stages([*map(Name, kept), *made])
 
 
 class _Builder:

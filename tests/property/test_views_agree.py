@@ -56,9 +56,9 @@ def test_the_engines_agree_on_hundreds(spark: SparkSession, tmp_path: Path, caps
     chosen = random.SystemRandom().randrange(2**32)
     with capsys.disabled():
         print(f" seed {chosen}: ", end="", flush=True)
-        tally = search(spark, tmp_path, jobs=100, random_seed=chosen)
+        tally = search(spark, tmp_path, jobs=60, random_seed=chosen)
         print(f"{shown(tally)} ", end="")
-    assert tally["agreed"] >= 1000
+    assert tally["agreed"] >= 300
 
 
 def search(spark: SparkSession, scratch: Path, *, jobs: int, random_seed: int | None = None) -> Counter[str]:
