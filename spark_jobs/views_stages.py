@@ -192,10 +192,13 @@ class _Builder:
 
 def _chosen(guards: Sequence[Sql], values: Sequence[_Value]) -> _Value:
     """The column of a union: that of the branch whose row it is."""
-    cases: list[tuple[Sql, Sql]] = []
+    cases = []
     for guard, value in zip(guards, values, strict=True):
-        # What is not under a name yet says itself when it holds, which is in no other branch.
-        cases += value.sql.branches if isinstance(value.sql, Case) else [(guard, value.sql)]
+        match value.sql:
+            case Case(((condition, sql),)) if condition is guard:  # which it need not ask twice
+                cases.append((guard, sql))
+            case sql:
+                cases.append((guard, sql))
     declared = values[0].declared
     return _Value(declared, Case(tuple(cases), absent(declared)))
 

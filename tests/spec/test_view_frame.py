@@ -199,6 +199,12 @@ def test_keys_come_from_the_hook(patients: DataFrame) -> None:
     assert rows(frame) == [("Patient|ann", "Organization|o1"), ("Patient|bob", None)]
 
 
+def test_a_branch_without_items_has_its_own_row_of_nulls(patients: DataFrame) -> None:
+    numbers = {"forEachOrNull": "communication.where(language.text = 'none')", **columns(place="%rowIndex")}
+    frame = view_frame(patients, view({"unionAll": [columns(place="7"), numbers]}))
+    assert sorted(rows(frame)) == [(0,), (0,), (7,), (7,)]
+
+
 def test_more_than_one_value_stops_the_job_and_names_the_path_only(patients: DataFrame) -> None:
     frame = view_frame(patients, view(columns(given="name.given")))
     with pytest.raises(PySparkException) as caught:
