@@ -17,7 +17,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 
 from cohortlake.core.catalog import Node
 from cohortlake.core.checks import PATIENT_ELEMENTS
@@ -30,6 +29,7 @@ from spark_jobs import delta
 from spark_jobs.context import Context
 from spark_jobs.fhir_types import PARTITION
 from spark_jobs.parallel import Unit, run_units
+from spark_jobs.publish import has_rows
 from spark_jobs.staged import PLACE, Staged
 
 # Live rows that are looked at at once.
@@ -158,19 +158,13 @@ def _live(ctx: Context, folder: Path, types: set[str]) -> str | None:
         {"table": name, "rows": 0, "source": str(ctx.lake.silver(name)), "targets": str(folder / f"{name}.parquet")}
         for name in ctx.catalog.resources
         # A logical reference names no type: it may be to any.
-        if {name, ""} & types and _is_live(ctx.lake.silver(name), ctx.scope)
+        if {name, ""} & types and delta.exists(table := ctx.lake.silver(name)) and has_rows(table, ctx.scope)
     ]
     if not units:
         return None
     folder.mkdir(parents=True)
     run_units(ctx.spark, units, partial(_write_live, silo=ctx.scope, resources=dict(ctx.catalog.resources)))
     return f"{folder}/*.parquet"
-
-
-def _is_live(table: Path, silo: str) -> bool:
-    return delta.exists(table) and any(
-        partition.get(PARTITION) == silo for partition in DeltaTable(str(table)).partitions()
-    )
 
 
 def _write_live(unit: Unit, silo: str, resources: Mapping[str, Node]) -> Unit:

@@ -73,7 +73,7 @@ def _is_plain(ctx: Context, staged: Staged, folder: Path, buried: pa.Table, duck
         return False
     if buried.num_rows and pc.any(pc.is_in(ids["id"], buried["id"])).as_py():
         return False
-    if not _has_rows(table, ctx.scope):
+    if not has_rows(table, ctx.scope):
         return True
     # DuckDB reads the live keys and nothing else; Spark's plan alone would take longer.
     cursor = duckdb.cursor()
@@ -83,7 +83,7 @@ def _is_plain(ctx: Context, staged: Staged, folder: Path, buried: pa.Table, duck
     return found is None
 
 
-def _has_rows(table: Path, silo: str) -> bool:
+def has_rows(table: Path, silo: str) -> bool:
     """Whether the silo has live rows, by the log alone."""
     actions = pa.table(DeltaTable(str(table)).get_add_actions(flatten=True))
     return actions.num_rows > 0 and silo in actions[f"partition.{PARTITION}"].to_pylist()
@@ -109,7 +109,7 @@ def publish_table(
         if _is_plain(ctx, staged, folder, buried, duckdb):
             delta.commit(table, staged.parts, facts={**facts, "written": str(rows)})
             return Book(staged.table, rows, rows)
-        if not _has_rows(table, ctx.scope):
+        if not has_rows(table, ctx.scope):
             parts = delta.write_spark_parts(
                 _passed(ctx, staged, folder, buried).drop(PARTITION), table, {PARTITION: ctx.scope}
             )

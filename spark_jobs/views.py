@@ -58,7 +58,7 @@ def raised_by_view(error: PySparkException) -> str | None:
 def view_stages(schema: StructType, view: ViewPlan, *, key: SqlKey = plain_id, depth: int = plan.DEPTH) -> list[Stage]:
     """What to select from rows of the schema for a view's rows, one SELECT from the other."""
     scope = Scope(Resource(schema), F.lit(0), key, depth)
-    return stages(view.select, scope, _condition(view, scope) if view.where else None, schema.names)
+    return stages(view.select, scope, _condition(view, scope), schema.names)
 
 
 def several_stages(
@@ -73,9 +73,9 @@ def several_stages(
 
     A row has the columns `kept` of the resource, and a column a view: a struct in the view that the row is of, null in
     the others.
-    """  # fmt: skip
+    """
     scope = Scope(Resource(schema), F.lit(0), key, depth)
-    selects = {name: (view.select, _condition(view, scope) if view.where else None) for name, view in views.items()}
+    selects = {name: (view.select, _condition(view, scope)) for name, view in views.items()}
     return stages_of_several(selects, scope, kept, schema.names)
 
 
@@ -87,5 +87,5 @@ def staged(rows: DataFrame, stages: Iterable[Stage]) -> DataFrame:
     return rows
 
 
-def _condition(view: ViewPlan, scope: Scope) -> Sql:
-    return reduce(and_, (evaluate(rule.value, scope).column for rule in view.where))
+def _condition(view: ViewPlan, scope: Scope) -> Sql | None:
+    return reduce(and_, (evaluate(rule.value, scope).column for rule in view.where)) if view.where else None

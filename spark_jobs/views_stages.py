@@ -147,13 +147,13 @@ class _Builder:
         step = self._step()
         if items.is_list:
             is_outer = guard is not None or select.or_null
-            array = items.column if guard is None else F.when(guard, items.column)
+            array = _within(guard, items.column)
             step.generator = (place, item, array, is_outer)
             index: Sql = place
             is_there = place.isNotNull()
         else:
             is_outer = True
-            step.added[item.name] = items.column if guard is None else F.when(guard, items.column)
+            step.added[item.name] = _within(guard, items.column)
             index = F.lit(0)
             is_there = item.isNotNull()
         inner = replace(scope, focus=Collection(item, items.type), row_index=index)
@@ -170,11 +170,10 @@ class _Builder:
     def shared(self, shares: int, guard: Sql | None) -> list[Sql]:
         """Add a stage with each row once a share; gives what tells whether a row is of a share, for each."""
         share, step = self._name("share"), self._step()
-        numbers: Sql = F.array(*range(shares))
         step.generator = (
             self._name("place"),
             share,
-            numbers if guard is None else F.when(guard, numbers),
+            _within(guard, F.array(*range(shares))),
             guard is not None,
         )
         return [F.equal_null(share, number) for number in range(shares)]
@@ -188,6 +187,11 @@ class _Builder:
         made = [_chosen(guards, values) for values in zip(*rows, strict=True)]
         self._values += made
         return made
+
+
+def _within(guard: Sql | None, sql: Sql) -> Sql:
+    """The expression where the guard holds, if there is one; else null."""
+    return sql if guard is None else F.when(guard, sql)
 
 
 def _chosen(guards: Sequence[Sql], values: Sequence[_Value]) -> _Value:

@@ -18,6 +18,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from spark_jobs import connect_server
 from spark_jobs.session import java_environment
+from tools.airflow_home import free_port
 
 MERGES = """
 import sys
@@ -43,9 +44,7 @@ assert spark.range(3).count() == 3, "the session that all share lives on"
 @pytest.fixture
 def remote(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a task of a run: a server's address with the session that all tasks share, and its token."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     variables = {
         **os.environ,
         **java_environment(),
