@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cohortlake.core.catalog import Node
-from cohortlake.core.readers.fhir_json import parse
+from cohortlake.core.readers.fhir_json import BlockReader
 from cohortlake.core.terminology.translate import Translator
 from spark_jobs import delta
 from spark_jobs.fhir_types import LAKE_FIELDS, PARTITION, UNMAPPED, fhir_schema, with_intervals
@@ -93,10 +93,10 @@ def _rejected(records: pa.Table, reasons: dict[int, str], ids: dict[int, str | N
     )
 
 
-def _typed(records: pa.Table, tree: Node, unexpected: Counter[str]) -> tuple[pa.Table, pa.Table]:
+def _typed(records: pa.Table, tree: Node, reader: BlockReader, unexpected: Counter[str]) -> tuple[pa.Table, pa.Table]:
     """Rows of the silver table, and the rejected records."""
     wanted, schema = tree.type, fhir_schema(tree)
-    parsed = parse(records["payload"].combine_chunks(), schema.insert(0, pa.field("resourceType", pa.string())))
+    parsed = reader.parse(records["payload"].combine_chunks())
     unexpected.update(parsed.unexpected)
     table, kept, rest, reasons = parsed.table, parsed.kept, parsed.rest, dict(parsed.bad)
     ids: dict[int, str | None] = {}
@@ -142,8 +142,9 @@ def standardise_part(unit: Unit, tree: Node, translator: Translator = NO_MAPS) -
     rows: list[pa.Table] = []
     rejects: list[pa.Table] = []
     unexpected: Counter[str] = Counter()
+    reader = BlockReader(fhir_schema(tree).insert(0, pa.field("resourceType", pa.string())))
     for records in _read(unit):
-        typed, rejected = _typed(records, tree, unexpected)
+        typed, rejected = _typed(records, tree, reader, unexpected)
         rows.append(typed)
         rejects.append(rejected)
     good, refused = pa.concat_tables(rows), pa.concat_tables(rejects)

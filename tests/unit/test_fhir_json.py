@@ -10,7 +10,7 @@ import pytest
 
 from cohortlake.core.catalog import load_catalog
 from cohortlake.core.fhir.render import resources
-from cohortlake.core.readers.fhir_json import parse
+from cohortlake.core.readers.fhir_json import BlockReader, parse
 from spark_jobs.fhir_types import fhir_schema
 from tests.hospitals import lines
 
@@ -132,3 +132,60 @@ def test_no_line_is_lost_whatever_it_holds(schema, seed):
     assert sorted([*parsed.kept.tolist(), *parsed.bad]) == list(range(len(made)))
     assert parsed.table.num_rows == len(parsed.kept)
     parsed.table.validate(full=True)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_reader_that_has_read_before_reads_the_same(schema, seed):
+    """It reads for what came before; what comes new, or comes again after a gap, is not overlooked."""
+    chance = random.Random(seed)
+    made = [
+        json.dumps(mutated(json.loads(base), chance) if chance.random() < seed / 10 else json.loads(base))
+        for base in lines("site_a_fhir_r4/Patient.ndjson.gz")
+    ]
+    reader = BlockReader(schema)
+    for start in (0, 1, 3, 40, 41, 80):
+        block = pa.array(made[start : start + 40])
+        again, afresh = reader.parse(block), parse(block, schema)
+        assert again.table.equals(afresh.table)
+        assert again.table.schema.equals(afresh.table.schema)
+        again.table.validate(full=True)
+        assert again.rest.equals(afresh.rest)
+        assert (again.kept.tolist(), again.bad, again.unexpected) == (
+            afresh.kept.tolist(),
+            afresh.bad,
+            afresh.unexpected,
+        )
+
+
+def test_a_reader_sees_what_comes_for_the_first_time(schema):
+    reader = BlockReader(schema)
+    first = pa.array(['{"id":"1","name":[{"family":"x"}]}'] * 5)
+    later = pa.array(
+        ['{"id":"2","name":[{"family":"y"},{"given":["z"]}],"birthDate":"2000","active":true}', *["{}"] * 3]
+    )
+    assert reader.parse(first).table["birthDate"].null_count == 5
+    row = reader.parse(later).table.slice(0, 1).to_pylist()[0]
+    assert (row["birthDate"], row["active"], row["name"][1]["given"]) == ("2000", True, ["z"])
+    assert reader.parse(first).table["name"].to_pylist()[0][0]["family"] == "x"
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_single_change_of_a_line_is_seen(schema, style):
+    """Each byte of a line left out, or another put before or over it: refused, or equal to Python's reading."""
+    resource = {
+        "id": "a", "active": True, "multipleBirthInteger": 2,
+        "name": [{"family": "x, y", "given": ["p", "q"]}, {"use": "old"}],
+        "extension": [{"url": "u", "extension": [{"url": "l", "valueDecimal": -1.25}]}],
+    }  # fmt: skip
+    base = json.dumps(resource, separators=style)
+    made = [base[:at] + put + base[at + taken :] for at in range(len(base)) for put in ["", *PUT] for taken in (0, 1)]
+    parsed = parse(pa.array(made), schema)
+    again = resources("Patient", parsed.table.drop_columns(["resourceType"]), parsed.rest).to_pylist()
+    for place, text in zip(parsed.kept.tolist(), again, strict=True):
+        given = json.loads(made[place], parse_float=str)
+        assert given | {"resourceType": "Patient"} == json.loads(text, parse_float=str)
+    for place, reason in parsed.bad.items():
+        if reason.startswith("not valid JSON") and "twice" not in reason and "surrogate" not in reason:
+            with pytest.raises(json.JSONDecodeError):
+                json.loads(made[place])
+    assert 100 < len(parsed.kept) < len(made) - 100

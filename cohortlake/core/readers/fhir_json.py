@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from cohortlake.core.readers import json_tokens as tokens
 from cohortlake.core.readers.json_exact import Shape, WrongLineError, elements, look, shape_of
 from cohortlake.core.readers.json_tokens import Numbers
+from cohortlake.core.readers.json_width import Names, note, only, widened
 
 # Rows a batch: small ones stay in the processor's cache (2,000 to 4,000 rows read twice as fast as 16,000).
 BATCH = 4096
@@ -31,10 +32,6 @@ DECIMAL = pa.decimal128(38, tokens.PLACES)
 OPEN, CLOSE = b"{}"
 JSON_NAMES = {"[": "array", "{": "object", '"': "string", "t": "boolean", "f": "boolean"}
 WANTED = {"[": "array", "{": "object", "string": "string", "boolean": "boolean", "decimal": "number"}
-
-
-# A batch of rows, after the place of its first one.
-_Placed = tuple[int, pa.RecordBatch]
 
 
 @dataclass
@@ -67,37 +64,103 @@ class _Block:
         return bytes(self.text(row, row + 1)).decode()
 
 
+@dataclass(frozen=True)
+class _Doubts:
+    """Rows of a batch that need an exact look, and rows with numbers that only their text gives back as written."""
+
+    rows: list[int]
+    inexact: list[int]
+
+
+# The place of a batch's first row, the batch, and its doubts.
+_Placed = tuple[int, pa.RecordBatch, _Doubts]
+
+
+class BlockReader:
+    """Reads JSON of one schema, block by block.
+
+    A schema has many elements that never come, and each costs time in every row: so a block is read for the elements
+    that came so far, and again for all of them where the text holds more.
+    """
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema, self.shape = schema, shape_of(schema)
+        self._all = _readable(schema)
+        self._few: pa.Schema | None = None
+        self._came: Names = {}
+
+    def parse(self, payload: pa.Array) -> Parsed:
+        """Parse lines of JSON (a string array). No line is lost: it is in `table` or in `bad`."""
+        block = _block(payload)
+        if not _are_objects(block).all():
+            block = _block(pc.utf8_trim_whitespace(payload))
+        parsed = Parsed(self.schema.empty_table(), np.array([], np.int64), pa.nulls(0, pa.string()))
+        for row in np.flatnonzero(~_are_objects(block)).tolist():
+            parsed.bad[row] = _reason(block.line(row), "")
+        found: list[_Placed] = []
+        start = 0
+        for stop in (*sorted(parsed.bad), len(payload)):
+            self._read(block, start, stop, found, parsed.bad)
+            start = stop + 1
+        tables, kept, rest = [], [], []
+        for first, batch, doubts in found:
+            typed = _cast(batch, self.schema)
+            rows = range(batch.num_rows) if typed is None else doubts.rows
+            texts, wrong = _looked_at(block, first, rows, self.shape, parsed.unexpected)
+            parsed.bad |= {first + row: reason for row, reason in wrong.items()}
+            texts |= {row: block.line(first + row) for row in doubts.inexact if row not in texts and row not in wrong}
+            good = np.setdiff1d(np.arange(batch.num_rows), list(wrong))
+            if typed is None or wrong:
+                typed = _cast(batch.take(pa.array(good)), self.schema)
+            tables.append(typed)
+            kept.append(good + first)
+            lines = [texts.get(row) for row in good.tolist()] if texts else len(good)
+            rest.append(pa.array(lines, pa.string()) if texts else pa.nulls(len(good), pa.string()))
+        if tables:
+            parsed.table, parsed.kept = pa.concat_tables(tables), np.concatenate(kept)
+            parsed.rest = pa.concat_arrays(rest)
+        return parsed
+
+    def _read(self, block: _Block, start: int, stop: int, found: list[_Placed], bad: dict[int, str]) -> None:
+        """Read rows of a block, in batches; the wrong ones go to `bad`."""
+        if start == stop:
+            return
+        message = ""
+        try:
+            batches = self._examined(block, start, stop)
+            if batches is not None:
+                found += batches
+                return
+            # A line may hold more or fewer objects than one ("{} {}"); then only the halves tell which.
+        except Exception as error:  # (the reader has no class of its own)
+            message = str(error)
+        if stop - start == 1:
+            bad[start] = _reason(block.line(start), message)
+            return
+        half = (start + stop) // 2
+        self._read(block, start, half, found, bad)
+        self._read(block, half, stop, found, bad)
+
+    def _examined(self, block: _Block, start: int, stop: int) -> list[_Placed] | None:
+        """Rows of a block as batches of the whole schema, with their doubts; None where lines are no row each."""
+        if self._few is not None:
+            placed = _batches(block, start, stop, self._few)
+            if placed is not None and not any(doubts.rows for _, _, doubts in placed):
+                return [(first, widened(batch, self._all), doubts) for first, batch, doubts in placed]
+        placed = _batches(block, start, stop, self._all)
+        if placed is not None:
+            for _, batch, _ in placed:
+                for column, values in zip(batch.schema.names, batch.columns, strict=True):
+                    note(values, column, self._came)
+            # Where the whole schema leaves doubts too, a first look for less of it is in vain.
+            is_in_vain = any(doubts.rows for _, _, doubts in placed)
+            self._few = None if is_in_vain else pa.schema(only(self._all, self._came))
+        return placed
+
+
 def parse(payload: pa.Array, schema: pa.Schema) -> Parsed:
     """Parse lines of JSON (a string array) as rows of `schema`. No line is lost: it is in `table` or in `bad`."""
-    block = _block(payload)
-    if not _are_objects(block).all():
-        block = _block(pc.utf8_trim_whitespace(payload))
-    shape, readable = shape_of(schema), _readable(schema)
-    parsed = Parsed(schema.empty_table(), np.array([], np.int64), pa.nulls(0, pa.string()))
-    for row in np.flatnonzero(~_are_objects(block)).tolist():
-        parsed.bad[row] = _reason(block.line(row), "")
-    found: list[_Placed] = []
-    start = 0
-    for stop in (*sorted(parsed.bad), len(payload)):
-        _read(block, start, stop, readable, found, parsed.bad)
-        start = stop + 1
-    tables, kept, rest = [], [], []
-    for first, batch in found:
-        typed, doubts = _cast(batch, schema), _doubts(block, first, batch)
-        rows = range(batch.num_rows) if typed is None else doubts.rows
-        texts, wrong = _looked_at(block, first, rows, shape, parsed.unexpected)
-        parsed.bad |= {first + row: reason for row, reason in wrong.items()}
-        texts |= {row: block.line(first + row) for row in doubts.inexact if row not in texts and row not in wrong}
-        good = np.setdiff1d(np.arange(batch.num_rows), list(wrong))
-        if typed is None or wrong:
-            typed = _cast(batch.take(pa.array(good)), schema)
-        tables.append(typed)
-        kept.append(good + first)
-        rest.append(pa.array([texts.get(row) for row in good.tolist()], pa.string()))
-    if tables:
-        parsed.table, parsed.kept = pa.concat_tables(tables), np.concatenate(kept)
-        parsed.rest = pa.concat_arrays(rest)
-    return parsed
+    return BlockReader(schema).parse(payload)
 
 
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table | None:
@@ -158,57 +221,29 @@ def _readable(schema: pa.Schema) -> pa.Schema:
     return pa.schema([pa.field(column.name, of(column.type)) for column in schema])
 
 
-def _read(
-    block: _Block,
-    start: int,
-    stop: int,
-    schema: pa.Schema,
-    found: list[tuple[int, pa.RecordBatch]],
-    bad: dict[int, str],
-) -> None:
-    """Read rows of a block, in batches with the places of their first rows; the wrong ones go to `bad`."""
-    if start == stop:
-        return
+def _batches(block: _Block, start: int, stop: int, schema: pa.Schema) -> list[_Placed] | None:
+    """Rows of a block as batches of a schema, or None where lines are no row each. Raises where a line is no JSON."""
     text = io.BytesIO(block.text(start, stop))
-    message = ""
-    try:
-        batches = [pa.record_batch(batch) for batch in arro3.io.read_json(text, schema, batch_size=BATCH)]
-        if sum(batch.num_rows for batch in batches) == stop - start:
-            for batch in batches:
-                found.append((start, batch))
-                start += batch.num_rows
-            return
-        # A line may hold more or fewer objects than one ("{} {}"); then only the halves tell which.
-    except Exception as error:  # (the reader has no class of its own)
-        message = str(error)
-    if stop - start == 1:
-        bad[start] = _reason(block.line(start), message)
-        return
-    half = (start + stop) // 2
-    _read(block, start, half, schema, found, bad)
-    _read(block, half, stop, schema, found, bad)
-
-
-@dataclass(frozen=True)
-class _Doubts:
-    """Rows of a batch that need an exact look, and rows with numbers that only their text gives back as written."""
-
-    rows: list[int]
-    inexact: list[int]
+    batches = [pa.record_batch(batch) for batch in arro3.io.read_json(text, schema, batch_size=BATCH)]
+    if sum(batch.num_rows for batch in batches) != stop - start:
+        return None
+    placed = []
+    for batch in batches:
+        placed.append((start, batch, _doubts(block, start, batch)))
+        start += batch.num_rows
+    return placed
 
 
 def _doubts(block: _Block, first: int, batch: pa.RecordBatch) -> _Doubts:
     """Where text and columns differ, or the text is in doubt."""
     starts = block.starts[first : first + batch.num_rows + 1]
-    data, starts = block.data[starts[0] : starts[-1]], starts[:-1] - starts[0]
-    written = tokens.scan(data, starts)
-    strange, inexact = tokens.numbers(data, written)
-    rows = tokens.rows_at(np.concatenate([strange, tokens.strange_places(data, written)]), starts)
-    # A strange row may hide a name and so make up for one that another row has too many.
-    if len(rows) or (written.totals() != tokens.typed_totals(batch)).any():
-        differ = np.flatnonzero((written.by_row(starts) != tokens.typed_by_row(batch)).any(axis=1))
+    written = tokens.scan(block.data, starts)
+    rows = written.odd
+    # An odd row may hide a name and so make up for one that another row has too many.
+    if len(rows) or (written.counts.sum(axis=0) != tokens.typed_totals(batch)).any():
+        differ = np.flatnonzero((written.counts != tokens.typed_by_row(batch)).any(axis=1))
         rows = np.union1d(rows, differ)
-    return _Doubts(rows.tolist(), np.setdiff1d(tokens.rows_at(inexact, starts), rows).tolist())
+    return _Doubts(rows.tolist(), np.setdiff1d(written.inexact, rows).tolist())
 
 
 def _reason(line: str, message: str) -> str:
