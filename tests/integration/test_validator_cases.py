@@ -51,9 +51,7 @@ MISSED = {
     "allergy.json": "the concept has a known code beside another one; the absent category says why in an extension",
     "bundle-ea-testcase.json": "the errors are in a Bundle's entries, which silver keeps as JSON",
     "bundle-enrl.json": "the errors are in a Bundle's entries, which silver keeps as JSON",
-    "mr-covid-m.json": "silver does not type Expression.language",
     "obs-vs-2.json": "silver does not type narrative",
-    "parameters-attachment.json": "of a choice of any type, silver does not type Attachment",
 }
 
 

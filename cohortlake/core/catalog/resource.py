@@ -108,11 +108,15 @@ def _filled(node: Node, at: tuple[str, ...] = ()) -> None:
 
 
 # What a whole tree leaves out, for width: what may hang on any element, and what is a resource or a page of its own.
-UNTYPED = frozenset({"extension", "modifierExtension", "contained", "implicitRules", "language"})
+UNTYPED = frozenset({"extension", "modifierExtension", "contained"})
+# The language that the record is written in, not one that a person speaks.
+UNTYPED_AT_ROOT = frozenset({"implicitRules", "language"})
 UNTYPED_TYPES = frozenset({"Extension", "Resource", "Narrative", "ElementDefinition"})
 # Of a choice of any type, those that carry clinical values.
 OPEN_CHOICE = 20
-CLINICAL = frozenset({"CodeableConcept", "Coding", "Identifier", "Period", "Quantity", "Range", "Ratio", "Reference"})
+CLINICAL = frozenset(
+    {"Attachment", "CodeableConcept", "Coding", "Identifier", "Period", "Quantity", "Range", "Ratio", "Reference"}
+)
 # How often an element may stand within itself (`Questionnaire.item.item`).
 RECURSION = 2
 
@@ -133,7 +137,7 @@ def _fill(node: Node, above: tuple[str, ...]) -> None:
     choices = Counter(element.choice for element in known.values() if element.choice)
     for element in known.values():
         is_open = element.choice is not None and choices[element.choice] >= OPEN_CHOICE
-        if element.name in UNTYPED or element.type in UNTYPED_TYPES:
+        if element.name in UNTYPED or element.type in UNTYPED_TYPES or (element.name in UNTYPED_AT_ROOT and not above):
             continue
         if element.type in primitive_types() or element.type in USUAL:
             if not is_open or element.type in primitive_types() or element.type in CLINICAL:
