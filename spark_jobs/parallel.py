@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ def run_units(
         for batch in batches:
             for index in batch.column(0).to_pylist():
                 result = work(units[index])
-                _settle(work)
+                _settle()
                 if marks:
                     Path(marks, str(index)).touch()
                 yield pa.RecordBatch.from_pydict({"index": [index], "result": [json.dumps(result)]})
@@ -53,18 +54,18 @@ def run_units(
     return [json.loads(row["result"]) for row in sorted(rows, key=lambda row: row["index"])]
 
 
-_settled = set[str]()
+# How many modules this process had imported when it last settled.
+_settled = 0
 
 
-def _settle(work: Callable[[Unit], Unit]) -> None:
-    """Keep what a kind of work imported out of the garbage collection that PySpark makes after each task.
+def _settle() -> None:
+    """Keep what a task imported out of the garbage collection that PySpark makes after each one.
 
-    It looked at half a million objects each time: a tenth of a second, of which a small run has hundreds.
+    It looked at half a million objects each time: up to a tenth of a second, of which a small run has hundreds.
     """
-    kind = getattr(work, "func", work)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if name not in _settled:
-        _settled.add(name)
+    global _settled
+    if len(sys.modules) != _settled:
+        _settled = len(sys.modules)
         gc.collect()
         gc.freeze()
 

@@ -17,7 +17,7 @@ def test_results_stand_in_the_order_of_the_units(spark):
     assert [one["number"] for one in found] == list(range(12))
 
 
-def test_a_worker_freezes_what_it_imported_once_a_kind_of_work(spark):
+def test_a_worker_freezes_what_it_imported_once(spark):
     found = run_units(spark, [{"number": number} for number in range(12)], look)
     again = run_units(spark, [{"number": number} for number in range(12)], look)
     before = {one["process"] for one in found}
