@@ -1,6 +1,8 @@
 """The one Spark session of a process: embedded by default, a Connect server's or a cluster's by environment.
 
 `SPARK_REMOTE` (sc://host:port) names a Spark Connect server, `SPARK_MASTER` (spark://host:port) a cluster.
+`COHORTLAKE_DRIVER_MEMORY` is the embedded JVM's heap (3g), `COHORTLAKE_JAVA_OPTIONS` are options for it besides ours,
+such as `-XX:TieredStopAtLevel=4`, all of its compilers, which pays where a session lives long.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ def settings(master: str, memory: str | None = None) -> dict[str, str]:
     if master.startswith("local"):
         # Most of a small run's time is the compilers': Spark's for each plan, then the JVM's second one for its code.
         options += ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m"]
+    options += os.environ.get("COHORTLAKE_JAVA_OPTIONS", "").split()
     found = {
         "spark.app.name": "cohortlake",
         "spark.master": master,
@@ -40,6 +43,8 @@ def settings(master: str, memory: str | None = None) -> dict[str, str]:
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+        # A table of one file of a few megabytes is read by all cores; by default a file weighs 4 MB more than it has.
+        "spark.sql.files.openCostInBytes": "65536",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
         # What the SQL parser learns of long texts grows for ever otherwise: views are long texts.
