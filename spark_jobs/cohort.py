@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from cohortlake.core.catalog import Cohort
 from cohortlake.core.catalog.cohort import Splits
 from cohortlake.core.errors import CatalogError, GateFailedError
-from spark_jobs import delta
+from spark_jobs import delta_read
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.training import (
     KEYS,
@@ -90,7 +90,7 @@ def _gold_views(ctx: Context, versions: Mapping[str, int]) -> Iterator[None]:
     """
     with ctx.lake.lock("views"):
         for name, version in versions.items():
-            delta.read(ctx.spark, ctx.lake.gold(name), version).createOrReplaceTempView(name)
+            delta_read.read(ctx.spark, ctx.lake.gold(name), version).createOrReplaceTempView(name)
         try:
             yield
         finally:

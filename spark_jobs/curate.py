@@ -19,7 +19,7 @@ from cohortlake.core.errors import CatalogError
 from cohortlake.core.gold import delta_connection
 from cohortlake.core.lake import Lake
 from cohortlake.core.views import compile_view
-from spark_jobs import delta
+from spark_jobs import delta, delta_read
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.link_tables import live, read_members
 from spark_jobs.link_tables import table as members_table
@@ -103,7 +103,7 @@ def staged_frame(ctx: Context, staged: Staged, table: Table) -> DataFrame:
     schema = ", ".join(f"`{name}` {column.type}" for name, column in table.columns.items())
     if not staged.parts:
         return ctx.spark.createDataFrame([], schema)
-    return delta.read_parts(ctx.spark, ctx.lake.gold(table.name), staged.parts, schema)
+    return delta_read.read_parts(ctx.spark, ctx.lake.gold(table.name), staged.parts, schema)
 
 
 def _persons(ctx: Context, replaced: pa.Table) -> DataFrame:
@@ -140,7 +140,7 @@ def run(ctx: Context) -> StepResult:
         nonlocal done
         tables = by_type[name]
         views = {table.name: (table, compile_view(ctx.catalog.views[table.name])) for table in tables.values()}
-        silver = delta.read(ctx.spark, ctx.lake.silver(name), types[name])
+        silver = delta_read.read(ctx.spark, ctx.lake.silver(name), types[name])
         folders = {table: ctx.lake.gold(table) for table in tables}
         made = write_views(view_structs(silver, views, key), tables, folders, replaced, ctx.catalog.units)
         for staged in made.values():

@@ -216,26 +216,10 @@ def add_columns(spark: SparkSession, table: Path, schema: pa.Schema) -> list[str
                 else:
                     compare(live[field_.name].dataType, field_.dataType, place)
 
-    compare(read(spark, table).schema, from_arrow_schema(schema), "")
+    compare(spark.read.format("delta").load(str(table)).schema, from_arrow_schema(schema), "")
     if added:
         spark.sql(f"ALTER TABLE delta.`{table}` ADD COLUMNS ({', '.join(added)})")
     return added
-
-
-def read(spark: SparkSession, table: Path, at: int | None = None) -> DataFrame:
-    """The live rows, or those of version `at`."""
-    reader = spark.read.format("delta")
-    return (reader.option("versionAsOf", at) if at is not None else reader).load(str(table))
-
-
-def read_parts(spark: SparkSession, table: Path, parts: Sequence[Part], schema: Any) -> DataFrame:
-    """The rows of parts that are not committed yet, their partition's values as columns."""
-    from pyspark.sql import functions as F
-
-    frame = spark.read.schema(schema).parquet(*[str(table / part.path) for part in parts])
-    for name, value in parts[0].partition.items():
-        frame = frame.withColumn(name, F.lit(value))
-    return frame
 
 
 def merge(

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from cohortlake.core.gold import delta_connection
-from spark_jobs import delta, quarantine, tombstones
+from spark_jobs import delta, delta_read, quarantine, tombstones
 from spark_jobs.batches import mark_published, publish_receipt, read_batch
 from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
@@ -36,7 +36,7 @@ def staged_rows(ctx: Context, table: str, parts: list[delta.Part]) -> DataFrame:
     """A staged table's rows, the silo as a column."""
     schema = from_arrow_schema(silver_schema(ctx.catalog.resources[table]))
     schema = type(schema)([field for field in schema.fields if field.name != PARTITION])
-    return delta.read_parts(ctx.spark, ctx.lake.silver(table), parts, schema)
+    return delta_read.read_parts(ctx.spark, ctx.lake.silver(table), parts, schema)
 
 
 def _failed(folder: Path, table: str) -> Path | None:

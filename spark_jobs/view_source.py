@@ -13,7 +13,7 @@ from cohortlake.core.errors import UsageError, ViewError
 from cohortlake.core.lake import Lake
 from cohortlake.core.views.needed import Needed
 from cohortlake.core.views.needed import Path as ElementPath
-from spark_jobs import delta
+from spark_jobs import delta, delta_read
 from spark_jobs import views_sql as S
 from spark_jobs.fhir_types import PARTITION
 from spark_jobs.views_collections import widened
@@ -32,7 +32,7 @@ def lake_resources(spark: SparkSession, table: Path, needed: Needed, silos: Sequ
 
     Raises UsageError where the table has no such silo, and ViewError as `resources` does.
     """
-    silver = delta.read(spark, table)
+    silver = delta_read.read(spark, table)
     if silos:
         known = {path.name.removeprefix(f"{PARTITION}=") for path in table.glob(f"{PARTITION}=*")}
         for silo in sorted(set(silos) - known):

@@ -16,7 +16,7 @@ from cohortlake.core.catalog import load_catalog
 from cohortlake.core.lake import Lake
 from cohortlake.core.views import compile_view
 from cohortlake.core.views.needed import needed
-from spark_jobs import delta, land, publish, standardise
+from spark_jobs import delta, delta_read, land, publish, standardise
 from spark_jobs.context import Context
 from spark_jobs.session import spark_session
 from spark_jobs.view_source import lake_resources, silver_table
@@ -50,7 +50,7 @@ def view(source: str, definition: str, sql: str, target: str) -> Mapping[str, An
 def rewrite(lake: str, resource: str, version: int, target: str) -> Mapping[str, Any]:
     """Write a silver table's live rows anew: those of a version that were not changed since, and those that were."""
     spark, table = spark_session(), Lake(Path(lake)).silver(resource)
-    before, now = delta.read(spark, table, version), delta.read(spark, table)
+    before, now = delta_read.read(spark, table, version), delta_read.read(spark, table)
     changed = now.join(before.select("id", "_version"), ["id", "_version"], "left_anti").select(*before.columns)
     changed = changed.localCheckpoint()
     begun = time.monotonic()
@@ -62,7 +62,7 @@ def rewrite(lake: str, resource: str, version: int, target: str) -> Mapping[str,
 def silver(lake: str, resource: str) -> Mapping[str, Any]:
     """A silver table's version and live rows."""
     table = Lake(Path(lake)).silver(resource)
-    return {"version": delta.version(table), "rows": delta.read(spark_session(), table).count()}
+    return {"version": delta.version(table), "rows": delta_read.read(spark_session(), table).count()}
 
 
 if __name__ == "__main__":
