@@ -51,7 +51,9 @@ def rewrite(lake: str, resource: str, version: int, target: str) -> Mapping[str,
     """Write a silver table's live rows anew: those of a version that were not changed since, and those that were."""
     spark, table = spark_session(), Lake(Path(lake)).silver(resource)
     before, now = delta_read.read(spark, table, version), delta_read.read(spark, table)
-    changed = now.join(before.select("id", "_version"), ["id", "_version"], "left_anti").select(*before.columns)
+    # Spark takes five million ids for few, since they compress well, and would send them to every task.
+    unchanged = before.select("id", "_version").hint("merge")
+    changed = now.join(unchanged, ["id", "_version"], "left_anti").select(*before.columns)
     changed = changed.localCheckpoint()
     begun = time.monotonic()
     kept = before.join(broadcast(changed.select("id")), "id", "left_anti").select(*before.columns)
