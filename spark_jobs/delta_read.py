@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ PLAIN = frozenset({"deletionVectors", "variantType"})
 GLOB = frozenset("{}[]*?\\")
 
 
-def read(spark: SparkSession, table: Path, at: int | None = None) -> DataFrame:
-    """The live rows, or those of version `at`.
+def read(spark: SparkSession, table: Path, at: int | None = None, columns: Collection[str] | None = None) -> DataFrame:
+    """The live rows, or those of version `at`; of `columns`, if they are given, those that the table has.
 
     Delta's Spark reader plans with a job of its own, a tenth of a second, which is a small view's time. So a table of
     few files is read as what it is where its log says no more than which files are live: Parquet.
@@ -34,10 +34,15 @@ def read(spark: SparkSession, table: Path, at: int | None = None) -> DataFrame:
     is_plain = 0 < len(files) <= FEW_FILES and PLAIN.issuperset(features) and not GLOB.intersection(str(table))
     if is_plain and not any(batch.num_rows for batch in held.deletion_vectors()):
         schema = StructType.fromJson(json.loads(held.schema().to_json()))
+        wanted = [field for field in schema if columns is None or field.name in columns]
+        frame = spark.read.schema(StructType(wanted)).option("basePath", str(table)).parquet(*files)
+        names, parted = [field.name for field in wanted], held.metadata().partition_columns
         # Spark puts the partition last, wherever the table has it.
-        return spark.read.schema(schema).option("basePath", str(table)).parquet(*files).select(*schema.names)
+        as_read = [*(name for name in names if name not in parted), *(name for name in parted if name in names)]
+        return frame if names == as_read else frame.select(*names)
     reader = spark.read.format("delta")
-    return (reader.option("versionAsOf", at) if at is not None else reader).load(str(table))
+    frame = (reader.option("versionAsOf", at) if at is not None else reader).load(str(table))
+    return frame if columns is None else frame.select(*(name for name in frame.columns if name in columns))
 
 
 def read_parts(spark: SparkSession, table: Path, parts: Sequence[Part], schema: Any) -> DataFrame:

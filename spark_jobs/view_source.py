@@ -32,7 +32,8 @@ def lake_resources(spark: SparkSession, table: Path, needed: Needed, silos: Sequ
 
     Raises UsageError where the table has no such silo, and ViewError as `resources` does.
     """
-    silver = delta_read.read(spark, table)
+    # A plan over all the hundreds of elements of a type takes longer than most views do.
+    silver = delta_read.read(spark, table, columns={*needed.tree.children, REST, PARTITION})
     if silos:
         known = {path.name.removeprefix(f"{PARTITION}=") for path in table.glob(f"{PARTITION}=*")}
         for silo in sorted(set(silos) - known):

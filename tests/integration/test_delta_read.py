@@ -88,6 +88,15 @@ def test_columns_with_other_names_in_the_files_are_read_by_delta(spark, table):
     assert frame.where("key = '7'").count() == 1
 
 
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_some_columns_are_read_in_the_tables_order(spark, table, is_plain):
+    if not is_plain:
+        spark.sql(f"DELETE FROM delta.`{table}` WHERE id = '7'")
+    frame = delta_read.read(spark, table, columns={"silo", "id", "none"})
+    assert is_parquet(frame) == is_plain
+    assert same(frame, by_delta(spark, table).select("id", "silo"))
+
+
 def test_a_table_without_rows_has_its_columns(spark, tmp_path):
     delta.create(tmp_path / "empty", SCHEMA, description="x")
     frame = delta_read.read(spark, tmp_path / "empty")
