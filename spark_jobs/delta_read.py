@@ -37,8 +37,8 @@ def read(spark: SparkSession, table: Path, at: int | None = None, columns: Colle
         wanted = [field for field in schema if columns is None or field.name in columns]
         frame = spark.read.schema(StructType(wanted)).option("basePath", str(table)).parquet(*files)
         names, parted = [field.name for field in wanted], held.metadata().partition_columns
-        # Spark puts the partition last, wherever the table has it.
-        as_read = [*(name for name in names if name not in parted), *(name for name in parted if name in names)]
+        # Spark puts the partition last, wherever the table has it, and asked for or not.
+        as_read = [*(name for name in names if name not in parted), *parted]
         return frame if names == as_read else frame.select(*names)
     reader = spark.read.format("delta")
     frame = (reader.option("versionAsOf", at) if at is not None else reader).load(str(table))

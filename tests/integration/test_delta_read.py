@@ -95,6 +95,7 @@ def test_some_columns_are_read_in_the_tables_order(spark, table, is_plain):
     frame = delta_read.read(spark, table, columns={"silo", "id", "none"})
     assert is_parquet(frame) == is_plain
     assert same(frame, by_delta(spark, table).select("id", "silo"))
+    assert same(delta_read.read(spark, table, columns={"id"}), by_delta(spark, table).select("id"))
 
 
 def test_a_table_without_rows_has_its_columns(spark, tmp_path):
