@@ -114,8 +114,7 @@ class BlockReader:
                 typed = _cast(batch.take(pa.array(good)), self.schema)
             tables.append(typed)
             kept.append(good + first)
-            lines = [texts.get(row) for row in good.tolist()] if texts else len(good)
-            rest.append(pa.array(lines, pa.string()) if texts else pa.nulls(len(good), pa.string()))
+            rest.append(pa.array([texts.get(row) for row in good.tolist()], pa.string()))
         if tables:
             parsed.table, parsed.kept = pa.concat_tables(tables), np.concatenate(kept)
             parsed.rest = pa.concat_arrays(rest)

@@ -53,7 +53,7 @@ def scan(data: Numbers, starts: Numbers) -> Tokens:
     return Tokens(counts, np.flatnonzero(signs & IS_ODD), np.flatnonzero(signs == IS_INEXACT))
 
 
-@njit  # type: ignore[untyped-decorator]
+@njit  # type: ignore[untyped-decorator] # numba comes without types
 def _walk(data: Numbers, starts: Numbers, counts: Numbers, signs: Numbers) -> None:
     for row in range(len(starts) - 1):
         at, stop = starts[row], starts[row + 1]
@@ -119,7 +119,7 @@ def _walk(data: Numbers, starts: Numbers, counts: Numbers, signs: Numbers) -> No
         signs[row] = IS_ODD if at != stop else sign
 
 
-@njit  # type: ignore[untyped-decorator]
+@njit  # type: ignore[untyped-decorator] # numba comes without types
 def _number(data: Numbers, at: int, stop: int) -> tuple[int, int]:
     """Where a number ends, and what it is: `01`, `1.` and all with an exponent need an exact look."""
     at += data[at] == MINUS
