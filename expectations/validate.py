@@ -146,7 +146,8 @@ class Examiner:
         """Write the pages of what was judged, and the index of all. Gives the page to open."""
         try:
             with self._lake.lock("docs"):
-                self._context.build_data_docs(site_names=[SITE], resource_identifiers=self._pages)
+                # Its index would be made of every result that the lake holds; ours takes its place.
+                self._context.build_data_docs(site_names=[SITE], resource_identifiers=self._pages, build_index=False)
                 return pages.finish(self._docs, self._results / "results")
         except OSError as error:
             raise write_error(error, self._docs) from error
