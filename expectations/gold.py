@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from deltalake import DeltaTable
 from cohortlake.core.catalog import Table
 from cohortlake.core.checks import gold_checks
 from cohortlake.core.rules import Check
-from expectations.examine import Plan, counted, examine, slices
+from expectations.examine import Plan, counted, examine, slices, with_judged
 from expectations.verdict import Verdict, book, conclude
 from spark_jobs import delta
 from spark_jobs.context import Context, StepResult
@@ -79,15 +80,18 @@ def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
         if table.rows
     }
     plans = {name: _plan(f"gold.{name}.rows", of) for name, of in rows.items()}
+    files = folder / "gate"
+    shutil.rmtree(files, ignore_errors=True)
     units = [
         unit
         for name, of in rows.items()
-        for unit in slices(name, ctx.lake.gold(name), staged[name].parts, len(of), None, folder)
+        for unit in slices(name, ctx.lake.gold(name), staged[name].parts, len(of), None, files)
     ]
     units.sort(key=lambda unit: -int(unit["rows"]))
     found: dict[str, list[Unit]] = {name: [] for name in staged}
-    for unit, result in zip(units, run_units(ctx.spark, units, partial(examine, plans=plans)), strict=True):
-        found[unit["plan"]].append(result)
+    for one in with_judged(units, run_units(ctx.spark, units, partial(examine, plans=plans)), plans, files):
+        found[one["plan"]].append(one)
+    shutil.rmtree(files, ignore_errors=True)
     from expectations.validate import Examiner
 
     examiner = Examiner(ctx.lake, ctx.run_id)

@@ -1,4 +1,4 @@
-"""Which rows of an audited part may fail, in DuckDB's SQL: all that do, and as few others as is cheap to tell.
+"""Which rows of an audited part may fail a check, in DuckDB's SQL: all that do, and as few others as is cheap to tell.
 
 Great Expectations judges the shortlist only. Its verdict and the rows that it names are those of the whole part, as
 long as no row that fails is left out: so whatever SQL and Python could see differently is on the list.
@@ -7,14 +7,10 @@ long as no row that fails is left out: so whatever SQL and Python could see diff
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 
-from cohortlake.core.rules import Check, Matches, OneOf, Ordered, Present, Rule, WellFormed, Within
-from cohortlake.core.sql import identifier
+from cohortlake.core.rules import Matches, OneOf, Ordered, Present, Rule, WellFormed, Within
 from expectations.audit import breaks_sql
 
-# So many of a table's first rows are listed anyway, that each check is computed on values as they come.
-FIRST = 100
 TEXT, BOOLEAN = "VARCHAR", "BOOLEAN"
 FLOATS = ("FLOAT", "DOUBLE")
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
@@ -22,16 +18,6 @@ NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUB
 # outside brackets, or by a class such as \S.
 NOT_PLAIN = "[^ -~]"
 NAMES_ALL = re.compile(r"(?:[^.\[\\]|\\[^A-Za-z]|\[(?!\^)(?:[^\]\\]|\\[^A-Za-z])*\])*")
-
-
-def shortlist_sql(
-    table: str, checks: Iterable[tuple[Check, str]], types: Mapping[str, str], *, with_first: bool
-) -> str:
-    """The rows of `table` that may fail one of the checks. `types` are DuckDB's types of the columns judged."""
-    conditions = [may_fail(identifier(column), check.rule, types[column]) for check, column in checks]
-    if with_first:
-        conditions.append(f"rowid < {FIRST}")
-    return f"SELECT * FROM {table} WHERE {' OR '.join(dict.fromkeys(conditions)) or 'false'}"  # noqa: S608
 
 
 def may_fail(value: str, rule: Rule, kind: str) -> str:

@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 from cohortlake.core.catalog import Node
 from cohortlake.core.checks import silo_checks, strictest
 from expectations.audit import FAILED, Audited, audit_columns, audit_sql
-from expectations.examine import FAILED_ROWS, Plan, counted, examine, slices
+from expectations.examine import FAILED_ROWS, Plan, counted, examine, slices, with_judged
 from expectations.extras import Extras, extras
 from expectations.links import Claimed, Links, claim, claim_units, claimed
 from expectations.verdict import Outcome, Verdict, book, conclude
@@ -63,18 +63,21 @@ class SiloGate:
     def _slices(self, plan: str, name: str, failures: Path | None) -> list[Unit]:
         folder = self.ctx.lake.silver(name)
         checks = len(self.items[name])
-        return list(slices(plan, folder, self.staged[name].parts, checks, failures, self.files / "rejects"))
+        return slices(plan, folder, self.staged[name].parts, checks, failures, self.files)
 
     def _run(self, units: list[Unit], plans: Mapping[str, Plan], work: Mapping[str, Claimed]) -> list[Unit]:
-        """Run tasks, the largest first, so that no core is left with one at the end; gives each with what it found."""
+        """What tasks found, and what came of the rows that they listed.
+
+        The largest runs first, so that no core is left with one at the end.
+        """
         units.sort(key=lambda unit: -int(unit["rows"]))
         task = partial(_work, plans=plans, work=work, resources=dict(self.ctx.catalog.resources))
 
         def progress(done: int, total: int) -> None:
             self.ctx.progress(done, total, f"{done} of {total} parts")
 
-        found = run_units(self.ctx.spark, units, task, marks=self.files / "marks", progress=progress)
-        return [unit | result for unit, result in zip(units, found, strict=True)]
+        results = run_units(self.ctx.spark, units, task, marks=self.files / "marks", progress=progress)
+        return with_judged(units, results, plans, self.files)
 
     def link(self) -> Links:
         """Judge what rows say of other rows; patients are held to their own checks first."""
@@ -87,7 +90,7 @@ class SiloGate:
             units += self._slices(REFUSED, "Patient", None)
         work = {name: claimed([item.check for item in items]) for name, items in self.items.items()}
         found = self._run(units, plans, work)
-        return Links(self.ctx, self.files, [unit["rejects"] for unit in found if unit.get("rejected")])
+        return Links(self.ctx, self.files, [one["rejects"] for one in found if one.get("rejects")])
 
     def judge(self, links: Links) -> dict[str, list[Unit]]:
         """Hold every table to its checks; gives what the tasks found, by table."""
@@ -98,8 +101,8 @@ class SiloGate:
             plans[name] = self._plan(name, items, self.extras[name].define | none)
             units += self._slices(name, name, failures)
         found: dict[str, list[Unit]] = {name: [] for name in self.staged}
-        for unit in self._run(units, plans, {}):
-            found[unit["plan"]].append(unit)
+        for one in self._run(units, plans, {}):
+            found[one["plan"]].append(one)
         return found
 
     def delivery_facts(self, links: Links, volumes: Volumes) -> dict[str, Any]:

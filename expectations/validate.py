@@ -28,7 +28,7 @@ from great_expectations.data_context.types.resource_identifiers import (
 from cohortlake.core.lake import Lake, write_error
 from cohortlake.core.rules import Check
 from expectations import pages
-from expectations.examine import VERDICTS, validate
+from expectations.judge import VERDICTS, validate
 from expectations.suites import suite
 from expectations.verdict import Outcome
 
@@ -45,8 +45,6 @@ class Examiner:
         self._context = gx.get_context(mode="ephemeral", project_config=self._config())
         self._context.variables.progress_bars = {"globally": False}
         self._run = RunIdentifier(run_name=run_id, run_time=datetime.datetime.now(datetime.UTC))
-        facts = self._context.data_sources.add_pandas("facts").add_dataframe_asset("rows")
-        self._facts = facts.add_batch_definition_whole_dataframe("all")
         self._pages: list[Any] = []
 
     def _config(self) -> DataContextConfig:
@@ -90,7 +88,7 @@ class Examiner:
         known = [check for check in checks if facts.get(check.element) is not None]
         frame = pd.DataFrame({check.element: [facts[check.element]] for check in known})
         columns = [(check, check.element) for check in known]
-        verdicts = validate(name, frame, columns, VERDICTS, self._facts) if known else {}
+        verdicts = validate(name, frame, columns, VERDICTS) if known else {}
         outcomes = []
         for check in known:
             is_good, found = verdicts[check.name]["success"], facts[check.element]

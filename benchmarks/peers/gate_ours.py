@@ -1,4 +1,4 @@
-"""Our gate's row checks as a contender: tasks on Spark's executors, as `gate` runs them."""
+"""Our gate's row checks as a contender: tasks on Spark's executors, then Great Expectations, as `gate` runs them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from benchmarks.gate_table import ITEMS
 from benchmarks.peers.worker import serve
 from expectations.audit import FAILED, audit_sql
-from expectations.examine import Plan, examine, slices
+from expectations.examine import Plan, examine, slices, with_judged
 from spark_jobs.delta import Part
 from spark_jobs.parallel import run_units
 from spark_jobs.session import spark_session
@@ -29,11 +29,11 @@ def judge(table: str, target: str) -> Mapping[str, Any]:
     """Judge a staged table; writes check -> failing keys to `target`."""
     folder = Path(table)
     parts = [Part(path.name, pq.ParquetFile(path).metadata.num_rows, 0) for path in sorted(folder.glob("*.parquet"))]
-    rejects = Path(f"{target}.rejects")
-    units = list(slices("table", folder, parts, len(ITEMS), None, rejects))
-    found = run_units(spark_session(), units, partial(examine, plans={"table": PLAN}))
+    scratch, plans = Path(f"{target}.gate"), {"table": PLAN}
+    units = slices("table", folder, parts, len(ITEMS), None, scratch)
+    results = run_units(spark_session(), units, partial(examine, plans=plans))
     failing: dict[str, list[str]] = {item.check.name: [] for item in ITEMS}
-    for result in found:
+    for result in with_judged(units, results, plans, scratch):
         if result["rejects"]:
             rows = pq.read_table(result["rejects"], columns=["id", "checks"])
             for key, checks in zip(rows["id"].to_pylist(), rows["checks"].to_pylist(), strict=True):

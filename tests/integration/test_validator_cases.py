@@ -23,7 +23,7 @@ from cohortlake.core.catalog.resource import whole_tree
 from cohortlake.core.checks import r4_checks
 from cohortlake.core.fhir.definitions import elements, primitive_types, resource_types
 from expectations.audit import FAILED, audit_columns, audit_sql
-from expectations.examine import Plan, counted, examine, slices
+from expectations.examine import Plan, counted, examine, slices, with_judged
 from spark_jobs.delta import Part
 from spark_jobs.standardise_fhir import COLUMNS, standardise_part
 
@@ -122,7 +122,9 @@ def judge(file: Path, folder: Path) -> Judged:
         plan = Plan(f"cases.{name}", audit_sql(items, {FAILED: "CAST(NULL AS VARCHAR[])"}), checks)
         parts = [Part(**done["part"])]
         units = slices(name, folder / name, parts, len(checks), None, folder / "held")
-        found.failed = {check for check, (n, _) in counted([examine(one, {name: plan}) for one in units]).items() if n}
+        results = [examine(one, {name: plan}) for one in units]
+        judged = with_judged(units, results, {name: plan}, folder / "held")
+        found.failed = {check for check, (n, _) in counted(judged).items() if n}
     return found
 
 

@@ -18,8 +18,8 @@ from cohortlake.core.rules import FHIR_ID, Check, Matches, OneOf, Ordered, Prese
 from cohortlake.core.sql import literal
 from expectations.audit import breaks_sql
 from expectations.custom import is_fhir_date
-from expectations.examine import VERDICTS, validate
 from expectations.extras import extras
+from expectations.judge import VERDICTS, validate
 from spark_jobs.units import Converter
 
 A = "site_a_fhir_r4"
