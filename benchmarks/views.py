@@ -32,7 +32,7 @@ SHARES = {"Patient": 0.2, "Condition": 0.2, "Observation": 0.6}
 def measure(asked: Settings, folder: Path) -> str:
     """Measure, and say it in Markdown."""
     data = folder / "data"
-    megabytes = asked.megabytes or 300
+    megabytes = asked.megabytes or 1_500
     size = write_copies(data, {name: copies(name, share * megabytes) for name, share in SHARES.items()})
     with ExitStack() as stack:
         ours, theirs, floor = (
