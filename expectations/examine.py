@@ -61,9 +61,9 @@ def slices(plan: str, folder: Path, parts: Sequence[Part], checks: int, failures
         for start in range(0, part.rows, most):
             rows = min(most, part.rows - start)
             unit: Unit = {"plan": plan, "source": str(folder / part.path), "start": start, "rows": rows}
-            unit |= {"failures": str(failures) if failures else None}
             name = f"{plan}-{Path(part.path).stem}-{start}.parquet"
-            units.append(unit | {"list": str(to / "listed" / name), "rejects": str(to / "rejects" / name)})
+            files = {"list": str(to / "listed" / name), "rejects": str(to / "rejects" / name)}
+            units.append(unit | files | {"failures": str(failures) if failures else None})
     return units
 
 
@@ -142,7 +142,7 @@ def _surveyed(connection: duckdb.DuckDBPyConnection, plan: Plan) -> tuple[dict[s
         if not isinstance(check.rule, Present):
             gaps[check.name] = f"count(*) - count({value})"
     asked = [*dict.fromkeys(gaps.values()), *(f"bool_or({sql})" for sql in dict.fromkeys(conditions.values()))]
-    row = connection.execute(f"SELECT {', '.join(asked)} FROM {AUDIT}").fetchall()[0]  # noqa: S608
+    [row] = connection.table(AUDIT).aggregate(", ".join(asked)).fetchall()
     told = dict(zip(asked, row, strict=True))
     missing = {name: told[sql] for name, sql in gaps.items() if told[sql]}
     return missing, {name: sql for name, sql in conditions.items() if told[f"bool_or({sql})"]}
