@@ -93,7 +93,8 @@ class BlockReader:
         """Parse lines of JSON (a string array). No line is lost: it is in `table` or in `bad`."""
         block = _block(payload)
         if not _are_objects(block).all():
-            block = _block(pc.utf8_trim_whitespace(payload))
+            payload = pc.utf8_trim_whitespace(payload)
+            block = _block(payload)
         parsed = Parsed(self.schema.empty_table(), np.array([], np.int64), pa.nulls(0, pa.string()))
         for row in np.flatnonzero(~_are_objects(block)).tolist():
             parsed.bad[row] = _reason(block.line(row), "")
@@ -108,13 +109,14 @@ class BlockReader:
             rows = range(batch.num_rows) if typed is None else doubts.rows
             texts, wrong = _looked_at(block, first, rows, self.shape, parsed.unexpected)
             parsed.bad |= {first + row: reason for row, reason in wrong.items()}
-            texts |= {row: block.line(first + row) for row in doubts.inexact if row not in texts and row not in wrong}
+            whole = _rest(payload.slice(first, batch.num_rows), doubts.inexact, texts)
             good = np.setdiff1d(np.arange(batch.num_rows), list(wrong))
             if typed is None or wrong:
                 typed = _cast(batch.take(pa.array(good)), self.schema)
+                whole = whole.take(pa.array(good))
             tables.append(typed)
             kept.append(good + first)
-            rest.append(pa.array([texts.get(row) for row in good.tolist()], pa.string()))
+            rest.append(whole)
         if tables:
             parsed.table, parsed.kept = pa.concat_tables(tables), np.concatenate(kept)
             parsed.rest = pa.concat_arrays(rest)
@@ -186,6 +188,24 @@ def _looked_at(
         if seen.rest:
             texts[row] = seen.rest
     return texts, wrong
+
+
+def _rest(lines: pa.Array, inexact: list[int], texts: dict[int, str]) -> pa.Array:
+    """What the columns do not hold, a row each: the text that an exact look found, the whole line where inexact."""
+    if not inexact and not texts:
+        return pa.nulls(len(lines), pa.string())
+    rest = pc.if_else(_mask(inexact, len(lines)), lines, pa.scalar(None, pa.string()))
+    if not texts:
+        return rest
+    found = pa.array([texts[row] for row in sorted(texts)], pa.string())
+    return pc.replace_with_mask(rest, _mask(list(texts), len(lines)), found)
+
+
+def _mask(rows: list[int], count: int) -> pa.Array:
+    """Which of `count` rows are among `rows`."""
+    mask: np.typing.NDArray[np.bool_] = np.zeros(count, np.bool_)
+    mask[rows] = True
+    return pa.array(mask)
 
 
 def _block(payload: pa.Array) -> _Block:
