@@ -20,6 +20,10 @@ from pyspark.sql import SparkSession
 from spark_jobs.java import java_home
 
 JARS = Path(__file__).parent.parent / ".jars"
+# The workers' C library keeps a block's memory for the next block, in large pages, where it would give it back and have
+# it cleared anew each time (https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html).
+_KEPT = 1 << 29
+WORKER_MEMORY = f"glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold={_KEPT}:glibc.malloc.mmap_threshold={_KEPT}"
 
 
 def settings(master: str, memory: str | None = None) -> dict[str, str]:
@@ -60,6 +64,7 @@ def settings(master: str, memory: str | None = None) -> dict[str, str]:
         "spark.sql.warehouse.dir": str(Path(tempfile.gettempdir()) / "cohortlake-warehouse"),
         "spark.ui.showConsoleProgress": "false",
         "spark.python.worker.reuse": "true",
+        "spark.executorEnv.GLIBC_TUNABLES": WORKER_MEMORY,
     }
     if master.startswith("local"):
         found["spark.driver.bindAddress"] = found["spark.driver.host"] = "127.0.0.1"
