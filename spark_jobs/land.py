@@ -68,8 +68,9 @@ def _units(files: list[Unit], silo: Silo) -> list[Unit]:
         if silo.format != "fhir_ndjson" or is_zipped or size <= SPLIT:
             units.append({**file, "range": None})
         else:
-            units += [{**file, "range": [at, min(at + SPLIT, size)]} for at in range(0, size, SPLIT)]
-    return sorted(units, key=lambda unit: -min(unit["bytes"], SPLIT))
+            ranges = [[at, min(at + SPLIT, size)] for at in range(0, size, SPLIT)]
+            units += [{**file, "range": [at, stop], "bytes": stop - at} for at, stop in ranges]
+    return sorted(units, key=lambda unit: -unit["bytes"])
 
 
 def _hold_file(ctx: Context, file: Unit, reason: str, batch: str, door: Door | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Running units of work on Spark's executors: a task a unit, JSON facts back. Files go straight to storage."""
+"""Running units of work on Spark's executors: JSON facts back. Files go straight to storage."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 Unit = dict[str, Any]
+# A task costs up to a twentieth of a second, whatever it does: units of fewer bytes share one, where that leaves work
+# for several.
+TASK_BYTES, FEWEST_TASKS = 16 * 1024 * 1024, 8
 
 
 def run_units(
@@ -26,6 +29,8 @@ def run_units(
 ) -> list[Unit]:
     """What `work` gives for each unit, in the units' order. The largest units should stand first.
 
+    A unit is a task; units that say their `bytes` share one where they are small.
+
     `marks` is a folder where a task leaves a mark when it ends, so that the caller can draw a bar meanwhile.
     """
     if not units:
@@ -33,14 +38,15 @@ def run_units(
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for index in batch.column(0).to_pylist():
+            for index in (unit for group in batch.column(0).to_pylist() for unit in groups[group]):
                 result = work(units[index])
                 _settle()
                 if marks:
                     Path(marks, str(index)).touch()
                 yield pa.RecordBatch.from_pydict({"index": [index], "result": [json.dumps(result)]})
 
-    frame = spark.range(0, len(units), 1, len(units)).mapInArrow(task, "index long, result string")
+    groups = shared([unit.get("bytes", TASK_BYTES) for unit in units])
+    frame = spark.range(0, len(groups), 1, len(groups)).mapInArrow(task, "index long, result string")
     done = threading.Event()
     if marks and progress:
         marks.mkdir(parents=True, exist_ok=True)
@@ -52,6 +58,20 @@ def run_units(
     finally:
         done.set()
     return [json.loads(row["result"]) for row in sorted(rows, key=lambda row: row["index"])]
+
+
+def shared(sizes: Sequence[int]) -> list[list[int]]:
+    """The units of each task, by their places in order: neighbours that are small together, all others alone."""
+    enough = min(TASK_BYTES, sum(sizes) // FEWEST_TASKS)
+    groups: list[list[int]] = []
+    filled = 0
+    for place, size in enumerate(sizes):
+        if not groups or filled + size > enough:
+            groups.append([])
+            filled = 0
+        groups[-1].append(place)
+        filled += size
+    return groups
 
 
 # How many modules this process had imported when it last settled.

@@ -37,10 +37,12 @@ def _units(ctx: Context, batch: Pending) -> list[Unit]:
         if feed.deletes:
             continue
         resource = str(feed.resource)
-        groups = pq.ParquetFile(part.path).num_row_groups
-        for start in range(0, groups, GROUPS_PER_TASK):
-            chosen = list(range(start, min(start + GROUPS_PER_TASK, groups)))
-            units.append(typing_unit(ctx, resource, part.feed, part.rows, [(part.path, chosen)]))
+        held = pq.read_metadata(part.path)
+        sizes = [held.row_group(group).total_byte_size for group in range(held.num_row_groups)]
+        for start in range(0, len(sizes), GROUPS_PER_TASK):
+            chosen = list(range(start, min(start + GROUPS_PER_TASK, len(sizes))))
+            size = sum(sizes[start : start + GROUPS_PER_TASK])
+            units.append(typing_unit(ctx, resource, part.feed, size, [(part.path, chosen)]))
     return units
 
 

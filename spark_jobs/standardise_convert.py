@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -36,7 +37,7 @@ def _convert_units(ctx: Context, batch: Pending) -> list[Unit]:
 
 
 def _typing_units(ctx: Context, results: list[Unit]) -> list[Unit]:
-    """The files of each type, put together to tasks of some ten thousand resources."""
+    """The files of each type, put together to tasks of some hundred thousand resources."""
     files: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         for name, file in result["files"].items():
@@ -48,7 +49,8 @@ def _typing_units(ctx: Context, results: list[Unit]) -> list[Unit]:
             chosen.append(file)
             if sum(one["rows"] for one in chosen) >= ROWS or file is of[-1]:
                 sources: list[tuple[str, list[int] | None]] = [(one["path"], None) for one in chosen]
-                made.append(typing_unit(ctx, name, "", sum(one["rows"] for one in chosen), sources))
+                size = sum(Path(one["path"]).stat().st_size for one in chosen)
+                made.append(typing_unit(ctx, name, "", size, sources))
                 chosen = []
     return made
 

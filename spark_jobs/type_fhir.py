@@ -52,16 +52,19 @@ def create_silver(ctx: Context, tree: Node) -> None:
             delta.add_columns(ctx.spark, table, schema)
 
 
-def typing_unit(ctx: Context, resource: str, feed: str, rows: int, sources: list[tuple[str, list[int] | None]]) -> Unit:
-    """A task: files of JSON, with the row groups to read of each (all where None), that become one part of silver."""
+def typing_unit(ctx: Context, resource: str, feed: str, size: int, sources: list[tuple[str, list[int] | None]]) -> Unit:
+    """Files of JSON, with the row groups to read of each (all where None), that become one part of silver.
+
+    `size` is how many bytes are read.
+    """
     rejects = ctx.lake.staging("phi", ctx.scope) / "rejects"
-    unit: Unit = {"resource": resource, "feed": feed, "rows": rows, "sources": sources, "silo": ctx.scope}
+    unit: Unit = {"resource": resource, "feed": feed, "bytes": size, "sources": sources, "silo": ctx.scope}
     return unit | {"table": str(ctx.lake.silver(resource)), "rejects": str(rejects)}
 
 
 def stage_typed(ctx: Context, units: Sequence[Unit]) -> Typed:
     """Run the tasks, the largest first, and gather what they made."""
-    units = sorted(units, key=lambda unit: -unit["rows"])
+    units = sorted(units, key=lambda unit: -unit["bytes"])
     trees = {name: ctx.catalog.resources[name] for name in sorted({unit["resource"] for unit in units})}
     for tree in trees.values():
         create_silver(ctx, tree)
