@@ -29,6 +29,8 @@ fi
 echo "· packages, from requirements.lock"
 .tools/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements.lock
 .tools/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --offline -e .
+.venv/bin/python -c 'import pyarrow as pa; from cohortlake.core.readers.fhir_json import parse
+parse(pa.array(["{}"]), pa.schema([("id", pa.string())]))'
 echo "· jars of Delta and PostgreSQL, into .jars"
 .venv/bin/python tools/fetch_jars.py
 touch .venv/.ready

@@ -1,4 +1,4 @@
-"""One JSON line looked at exactly: is it good, what has the schema no place for, what must be kept as it was written.
+"""One JSON line read exactly: is it good, what does the schema hold, what not, what must be kept as it was written.
 
 Slow and careful, for the few lines that need it: Python's own JSON reader, which keeps the place of each element.
 """
@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
@@ -22,6 +22,8 @@ CANONICAL = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{0,17}[1-9])?")
 SPACES = re.compile(r"[ \t\n\r]*")
 INTEGER = "integer"
 INTEGERS = range(-(2**31), 2**31)
+# DECIMAL(38,18).
+LIMIT, SCALE, DIGITS = Decimal(10) ** 20, Decimal("1e-18"), Context(prec=40)
 JSON_TYPES = {str: "string", bool: "boolean", int: "number", list: "array", dict: "object", type(None): "null"}
 
 # The schema as plain Python: a struct is a dict, a list a one-item list, a leaf its JSON type.
@@ -40,8 +42,13 @@ class WrongLineError(ValueError):
 
 @dataclass(frozen=True)
 class Look:
-    """What an exact look found: `rest` is the JSON text of the elements that the schema does not hold, or None."""
+    """What an exact look found.
 
+    `values` is what the schema holds; `rest` the JSON text of the root's elements that it does not hold as they were
+    written, each whole, or None; `unexpected` counts values at paths that the schema lacks.
+    """
+
+    values: dict[str, Any]
     rest: str | None
     unexpected: Counter[str]
 
@@ -84,7 +91,12 @@ def _skip(line: str, at: int) -> int:
 def elements(line: str) -> dict[str, tuple[Any, str]]:
     """An object's elements: name -> value, and its text as written. Raises WrongLineError, with what and where."""
     try:
-        return _elements(line)
+        found = _elements(line)
+        if "\\u" in line:
+            json.dumps([(name, value) for name, (value, _) in found.items()], ensure_ascii=False).encode()
+        return found
+    except UnicodeEncodeError:
+        raise WrongLineError("not valid JSON: half of a surrogate pair") from None
     except (ValueError, IndexError) as error:
         if isinstance(error, WrongLineError):
             raise
@@ -136,16 +148,17 @@ def _why_not(line: str) -> str:
 def look(line: str, shape: Shape) -> Look:
     """Look at a line exactly. Raises WrongLineError where it cannot be a row of this shape."""
     unexpected: Counter[str] = Counter()
-    rest = []
+    values, rest = {}, []
     for name, (value, text) in elements(line).items():
         if name in shape:
             is_held = _is_held(shape[name], value, name, unexpected, 1)
+            values[name] = _typed(shape[name], value)
         else:
             _count(value, name, unexpected, 1)
             is_held = False
         if not is_held and name != TYPE:
             rest.append(f"{json.dumps(name, ensure_ascii=False)}:{text}")
-    return Look("{" + ",".join(rest) + "}" if rest else None, unexpected)
+    return Look(values, "{" + ",".join(rest) + "}" if rest else None, unexpected)
 
 
 def _is_held(shape: Shape, value: Any, path: str, unexpected: Counter[str], depth: int) -> bool:
@@ -156,8 +169,10 @@ def _is_held(shape: Shape, value: Any, path: str, unexpected: Counter[str], dept
     found = "number" if isinstance(value, Written) else JSON_TYPES[type(value)]
     if found != ("number" if wanted == INTEGER else wanted):
         raise WrongLineError(f"wrong JSON type: {path} is a {found}, not a {wanted}")
-    if wanted == INTEGER and (Decimal(value) % 1 or int(Decimal(value)) not in INTEGERS):
+    if wanted == INTEGER and _integer(value) is None:
         raise WrongLineError(f"wrong JSON value: {path} is not an integer of 32 bits")
+    if wanted == "number" and _decimal(value) is None:
+        raise WrongLineError(f"wrong JSON value: {path} does not fit its type")
     held = True
     if isinstance(shape, dict):
         for name, inner in value.items():
@@ -173,6 +188,36 @@ def _is_held(shape: Shape, value: Any, path: str, unexpected: Counter[str], dept
     elif isinstance(value, Written):
         return shape != INTEGER and CANONICAL.fullmatch(value) is not None
     return held
+
+
+def _typed(shape: Shape, value: Any) -> Any:
+    """The value as the shape's columns hold it, without what they lack."""
+    if value is None:
+        return None
+    if isinstance(shape, dict):
+        return {name: _typed(shape[name], inner) for name, inner in value.items() if name in shape}
+    if isinstance(shape, list):
+        return [_typed(shape[0], item) for item in value]
+    if shape == INTEGER:
+        return _integer(value)
+    return _decimal(value) if shape == "number" else value
+
+
+def _decimal(value: Any) -> Decimal | None:
+    """A number as a DECIMAL(38,18), rounded; None where it does not fit."""
+    try:
+        number = Decimal(value)
+        return number.quantize(SCALE, context=DIGITS) if number < LIMIT and number > -LIMIT else None
+    except InvalidOperation:  # an exponent of many digits
+        return None
+
+
+def _integer(value: Any) -> int | None:
+    """A number as an integer of 32 bits, None where it is none."""
+    number = _decimal(value)
+    if number is None or Decimal(value) % 1 or int(number) not in INTEGERS:
+        return None
+    return int(number)
 
 
 def _count(value: Any, path: str, unexpected: Counter[str], depth: int) -> None:
