@@ -8,7 +8,9 @@ of arrival ends in the same table.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,7 @@ def _passed(ctx: Context, staged: Staged, folder: Path, buried: pa.Table) -> Dat
     return newest.select("newest.*")
 
 
-def _is_plain(ctx: Context, staged: Staged, folder: Path, buried: pa.Table, duckdb: Any) -> bool:
+def _is_plain(ctx: Context, staged: Staged, folder: Path, buried: pa.Table, duckdb: Callable[[], Any]) -> bool:
     """Whether the parts can be committed as they are: nothing failed, no key twice, live or deleted."""
     if _failed(folder, staged.table):
         return False
@@ -76,7 +78,7 @@ def _is_plain(ctx: Context, staged: Staged, folder: Path, buried: pa.Table, duck
     if not has_rows(table, ctx.scope):
         return True
     # DuckDB reads the live keys and nothing else; Spark's plan alone would take longer.
-    cursor = duckdb.cursor()
+    cursor = duckdb().cursor()
     cursor.register("staged", ids)
     live = f"SELECT id FROM delta_scan('{table}') WHERE {PARTITION} = '{ctx.scope}'"  # noqa: S608
     found = cursor.execute(f"SELECT 1 FROM ({live}) SEMI JOIN staged USING (id) LIMIT 1").fetchone()  # noqa: S608
@@ -90,11 +92,11 @@ def has_rows(table: Path, silo: str) -> bool:
 
 
 def publish_table(
-    ctx: Context, staged: Staged, folder: Path, batch: dict[str, Any], buried: pa.Table, duckdb: Any
+    ctx: Context, staged: Staged, folder: Path, batch: dict[str, Any], buried: pa.Table, duckdb: Callable[[], Any]
 ) -> Book:
     """Publish one table; done once a batch, however often it is called.
 
-    `buried` are its tombstones (id, _version), `duckdb` is a connection that reads Delta.
+    `buried` are its tombstones (id, _version), `duckdb` gives a connection that reads Delta.
     """
     table = ctx.lake.silver(staged.table)
     failed = _failed(folder, staged.table)
@@ -145,7 +147,7 @@ def run(ctx: Context) -> StepResult:
     ctx.spark  # noqa: B018 (started here, once, before the threads share it)
     tombstones.set_up(ctx, folder)
     graves = tombstones.of_silo(ctx.lake, ctx.scope)
-    done, duckdb = 0, delta_connection()  # one for all: to load its extension takes a quarter of a second
+    done, duckdb = 0, cache(delta_connection)  # one for all: to load its extension takes a quarter of a second
 
     def one(table: Staged) -> Book:
         nonlocal done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -66,8 +67,8 @@ def stage_typed(ctx: Context, units: Sequence[Unit]) -> Typed:
     """Run the tasks, the largest first, and gather what they made."""
     units = sorted(units, key=lambda unit: -unit["bytes"])
     trees = {name: ctx.catalog.resources[name] for name in sorted({unit["resource"] for unit in units})}
-    for tree in trees.values():
-        create_silver(ctx, tree)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(partial(create_silver, ctx), trees.values()))
     results = run_units(
         ctx.spark,
         units,

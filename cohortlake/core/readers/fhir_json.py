@@ -44,11 +44,9 @@ class BlockReader:
     def parse(self, payload: pa.Array) -> Parsed:
         """Parse lines of JSON (a string array without nulls). No line is lost: it is in `table` or in `bad`."""
         read = self._columns.read(*_bytes(payload))
-        is_inexact: np.typing.NDArray[np.bool_] = np.zeros(len(payload), np.bool_)
-        is_inexact[read.inexact] = True
-        parsed = Parsed(read.table, read.read, pc.if_else(pa.array(is_inexact), payload, pa.scalar(None, pa.string())))
-        parsed.rest = parsed.rest.take(pa.array(parsed.kept))
+        parsed = Parsed(read.table, read.read, _those(payload, read.inexact))
         if len(read.strange):
+            parsed.rest = parsed.rest.take(pa.array(parsed.kept))
             self._add(payload, read.strange.tolist(), parsed)
         return parsed
 
@@ -75,6 +73,15 @@ class BlockReader:
 def parse(payload: pa.Array, schema: pa.Schema) -> Parsed:
     """Parse lines of JSON (a string array) as rows of `schema`. No line is lost: it is in `table` or in `bad`."""
     return BlockReader(schema).parse(payload)
+
+
+def _those(payload: pa.Array, places: Numbers) -> pa.Array:
+    """The lines at some places, and null at the others."""
+    if not len(places):
+        return pa.nulls(len(payload), pa.string())
+    are_those: np.typing.NDArray[np.bool_] = np.zeros(len(payload), np.bool_)
+    are_those[places] = True
+    return pc.if_else(pa.array(are_those), payload, pa.scalar(None, pa.string()))
 
 
 def _bytes(payload: pa.Array) -> tuple[Numbers, Numbers]:

@@ -37,6 +37,9 @@ OPEN_LIST, OPEN_OBJECT, CLOSE_LIST, CLOSE_OBJECT = b"[{]}"
 TAB, LINE_FEED, RETURN = b"\t\n\r"
 SHORT_ESCAPES: Numbers = np.full(256, -1, np.int16)
 SHORT_ESCAPES[list(b'"\\/bfnrt')] = list(b'"\\/\b\f\n\r\t')
+# What stands in a string as itself.
+IS_PLAIN: Numbers = np.arange(256) >= SPACE
+IS_PLAIN[[QUOTE, BACKSLASH]] = False
 HEX: Numbers = np.full(256, -1, np.int32)
 HEX[list(b"0123456789abcdefABCDEF")] = [*range(16), *range(10, 16)]
 TRUE, FALSE = (np.frombuffer(word, np.uint8) for word in (b"true", b"false"))
@@ -50,8 +53,8 @@ def walk(
 ) -> tuple[int, int, Numbers, Numbers]:
     """Walk lines of bytes (uint8): line i is `data[starts[i]:starts[i + 1]]`.
 
-    Fills `found` (int32, shape (values, 4), of one value for two bytes at most) and a line's sign each. `follow` has the
-    node that stood behind a node last and, after all nodes, that which stood first within one; both are updated.
+    Fills `found` (int32, shape (values, 4), a value for two bytes at most) and a line's sign each. `follow` has
+    the node that stood behind a node last and, after all nodes, that which stood first within one; both are updated.
     Gives how many values were found, in how many lines; how far each column is filled, and its bytes of text.
     """
     came: Numbers = np.zeros(len(nodes), np.int32)
@@ -96,11 +99,20 @@ def walk(
                 slot = came[node]
             else:
                 slot = slots[depth]
-                node, at = _named(data, at, stop, nodes, names, parent, follow, last[depth])
-                if node < 0 or slot < came[node]:
+                if data[at] != QUOTE:
+                    break
+                node = follow[last[depth]]
+                begin, length = at + 1, nodes[node, LENGTH]
+                end = begin + length
+                if end >= stop or data[end] != QUOTE or not _is_same(data, begin, names, nodes[node, NAME], length):
+                    node, end = _named(data, begin, stop, nodes, names, parent)
+                    if node < 0:
+                        break
+                    follow[last[depth]] = node
+                if slot < came[node]:
                     break
                 last[depth] = node
-                at = _after_space(data, at, stop)
+                at = _after_space(data, end + 1, stop)
                 if at >= stop or data[at] != COLON:
                     break
                 at = _after_space(data, at + 1, stop)
@@ -111,13 +123,19 @@ def walk(
             if kind == STRING:
                 if data[at] != QUOTE:
                     break
-                begin = at + 1
-                end, has_escapes = _string_end(data, begin, stop)
-                if end < 0:
+                begin = end = at + 1
+                while end < stop and IS_PLAIN[data[end]]:
+                    end += 1
+                if end >= stop:
                     break
+                is_plain = data[end] == QUOTE
+                if not is_plain:
+                    end = _string_end(data, end, stop)
+                    if end < 0:
+                        break
                 sizes[node] += end - begin
                 at = end + 1
-                begin = -begin if has_escapes else begin
+                begin = begin if is_plain else -begin
             elif kind <= LIST:
                 if data[at] != (OPEN_LIST if kind == LIST else OPEN_OBJECT):
                     break
@@ -158,28 +176,16 @@ def _after_space(data: Numbers, at: int, stop: int) -> int:
 
 
 @njit  # type: ignore[untyped-decorator]
-def _named(
-    data: Numbers, at: int, stop: int, nodes: Numbers, names: Numbers, parent: int, follow: Numbers, last: int
-) -> tuple[int, int]:
-    """The node of the name that begins here, and where its text ends; -1 where the schema has none of it."""
-    if data[at] != QUOTE:
-        return -1, at
-    at += 1
-    guess = follow[last]
-    end = at + nodes[guess, LENGTH]
-    if end < stop and data[end] == QUOTE and _is_same(data, at, names, nodes[guess, NAME], nodes[guess, LENGTH]):
-        return guess, end + 1
+def _named(data: Numbers, at: int, stop: int, nodes: Numbers, names: Numbers, parent: int) -> tuple[int, int]:
+    """The node whose name begins here, -1 where the schema has none of it, and where the name's quote stands."""
     end = at
     while end < stop and data[end] != QUOTE:
         end += 1
-    if end >= stop:
-        return -1, at
     first = nodes[parent, FIRST]
     for node in range(first, first + nodes[parent, COUNT]):
         if nodes[node, LENGTH] == end - at and _is_same(data, at, names, nodes[node, NAME], end - at):
-            follow[last] = node
-            return node, end + 1
-    return -1, at
+            return node, end
+    return -1, end
 
 
 @njit  # type: ignore[untyped-decorator]
@@ -191,29 +197,21 @@ def _is_same(data: Numbers, at: int, names: Numbers, start: int, length: int) ->
 
 
 @njit  # type: ignore[untyped-decorator]
-def _string_end(data: Numbers, at: int, stop: int) -> tuple[int, bool]:
-    """Where a string's closing quote stands, -1 where it is none, and whether it has escapes."""
-    has_escapes = False
-    while at < stop:
-        byte = data[at]
-        if byte == QUOTE:
-            return at, has_escapes
-        if byte == BACKSLASH:
-            has_escapes = True
-            length = _escape_length(data, at, stop)
-            if length == 0:
-                return -1, True
-            at += length
-        elif byte < SPACE:
-            return -1, has_escapes
-        else:
-            at += 1
-    return -1, has_escapes
+def _string_end(data: Numbers, at: int, stop: int) -> int:
+    """Where the closing quote stands of a string with escapes, -1 where it is none."""
+    while at < stop and data[at] != QUOTE:
+        length = 1 if IS_PLAIN[data[at]] else _escape_length(data, at, stop)
+        if length == 0:
+            return -1
+        at += length
+    return at if at < stop else -1
 
 
 @njit  # type: ignore[untyped-decorator]
 def _escape_length(data: Numbers, at: int, stop: int) -> int:
     """The bytes of an escape; 0 where it is none, or half of a surrogate pair."""
+    if data[at] != BACKSLASH:
+        return 0
     if at + 1 < stop and SHORT_ESCAPES[data[at + 1]] >= 0:
         return 2
     if at + 5 >= stop or data[at + 1] != LONG_ESCAPE:
