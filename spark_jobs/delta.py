@@ -9,6 +9,7 @@ Rows that replace live ones go through Spark's MERGE.
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 COMPRESSION = {"compression": "zstd", "compression_level": 1}
-# Rows of a row group: readers share a file out by them.
-ROW_GROUP = 16_384
+# Rows of a row group, at most: readers share a file out by them.
+ROW_GROUP = 32_768
 ATTEMPTS = 5
 # Every earlier version can be asked for: the log is not shortened when it is folded into a checkpoint.
 HISTORY = {"delta.enableExpiredLogCleanup": "false"}
@@ -63,7 +64,8 @@ def write_part(table: Path, data: pa.Table, partition: dict[str, str | None]) ->
     name = part_path(partition)
     path = table / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    arro3.io.write_parquet(data, path, compression="zstd(1)", max_row_group_size=ROW_GROUP)
+    even = math.ceil(data.num_rows / math.ceil(data.num_rows / ROW_GROUP)) if data.num_rows else ROW_GROUP
+    arro3.io.write_parquet(data, path, compression="zstd(1)", max_row_group_size=even)
     return Part(name, data.num_rows, path.stat().st_size, partition)
 
 

@@ -158,7 +158,8 @@ def run(ctx: Context) -> StepResult:
         return book
 
     with ThreadPoolExecutor(THREADS) as pool:
-        books = list(pool.map(one, staged))
+        largest_first = sorted(staged, key=lambda table: -table.rows)
+        books = sorted(pool.map(one, largest_first), key=lambda book: book.table)
     buried = tombstones.bury(ctx, folder, batch["batch"])
     again = {
         row["quarantine_id"]

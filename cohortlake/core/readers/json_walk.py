@@ -124,6 +124,10 @@ def walk(
                 if data[at] != QUOTE:
                     break
                 begin = end = at + 1
+                while end + 4 <= stop and (
+                    IS_PLAIN[data[end]] & IS_PLAIN[data[end + 1]] & IS_PLAIN[data[end + 2]] & IS_PLAIN[data[end + 3]]
+                ):
+                    end += 4
                 while end < stop and IS_PLAIN[data[end]]:
                     end += 1
                 if end >= stop:
