@@ -33,6 +33,8 @@ def schema() -> pa.Schema:
         ('{"active":"true"}', "wrong JSON type: active is a string, not a boolean"),
         ('{"name":{"family":"x"}}', "wrong JSON type: name is a object, not a array"),
         ('{"id":"a","id":"b"}', "not valid JSON: a name stands twice"),
+        ('{"foo":1,"foo":2}', "not valid JSON: a name stands twice"),
+        ('{"name":[{"family":"x","foo":{"a":1,"a":2}}],"bar":1}', "not valid JSON: a name stands twice"),
         ('{"id":"a",}', "not valid JSON"),
         ('{"id":"a\tb"}', "not valid JSON: Invalid control character"),
         ('{"id":"\\ud800"}', "not valid JSON: half of a surrogate pair"),

@@ -1,8 +1,8 @@
 """A block of JSON lines as typed rows, with nothing lost.
 
 Lines as they should be are read by compiled code, in two walks over their bytes (`json_columns`); a line that is in any
-way out of the ordinary is read exactly, in Python (`json_exact`): what is wrong with it is named, and what the schema
-has no place for is kept.
+way out of the ordinary is read exactly, in Python (`json_exact`), and what is wrong with it is named. What the schema
+has no place for is kept, and counted.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cohortlake.core.readers.json_columns import ColumnReader
-from cohortlake.core.readers.json_exact import Look, WrongLineError, look, shape_of
+from cohortlake.core.readers.json_columns import ColumnReader, Lost
+from cohortlake.core.readers.json_exact import Look, WrongLineError, leaves, look, shape_of
 from cohortlake.core.readers.json_walk import Numbers
 
 
@@ -45,10 +45,37 @@ class BlockReader:
         """Parse lines of JSON (a string array without nulls). No line is lost: it is in `table` or in `bad`."""
         read = self._columns.read(*_bytes(payload))
         parsed = Parsed(read.table, read.read, _those(payload, read.inexact))
-        if len(read.strange):
+        strange = read.strange.tolist()
+        if strange:
             parsed.rest = parsed.rest.take(pa.array(parsed.kept))
-            self._add(payload, read.strange.tolist(), parsed)
+        if read.lost:
+            strange += self._keep(read.lost, parsed)
+        if strange:
+            self._add(payload, strange, parsed)
         return parsed
+
+    def _keep(self, lost: list[Lost], parsed: Parsed) -> list[int]:
+        """Count what the schema lacks, and put it into the rest; gives lines that are to be read exactly after all."""
+        texts: dict[int, dict[int, str]] = {}
+        counts: dict[int, Counter[str]] = {}
+        odd: set[int] = set()
+        for one in lost:
+            texts.setdefault(one.row, {})[one.start] = one.root
+            try:
+                counts.setdefault(one.row, Counter()).update(leaves(one.value, one.path))
+            except WrongLineError:
+                odd.add(one.row)
+        is_held = pc.is_valid(parsed.rest).to_pylist()
+        rest = {row: "{" + ",".join(of.values()) + "}" for row, of in texts.items() if not is_held[row]}
+        parsed.rest = _replaced(parsed.rest, rest)
+        for row, count in counts.items():
+            parsed.unexpected.update(count if row not in odd else ())
+        lines: list[int] = parsed.kept[sorted(odd)].tolist()
+        if odd:
+            good = np.setdiff1d(np.arange(len(parsed.kept)), list(odd))
+            parsed.table, parsed.kept = parsed.table.take(pa.array(good)), parsed.kept[good]
+            parsed.rest = parsed.rest.take(pa.array(good))
+        return lines
 
     def _add(self, payload: pa.Array, strange: list[int], parsed: Parsed) -> None:
         """Read strange lines exactly, and put the good ones among the others."""
@@ -79,9 +106,22 @@ def _those(payload: pa.Array, places: Numbers) -> pa.Array:
     """The lines at some places, and null at the others."""
     if not len(places):
         return pa.nulls(len(payload), pa.string())
-    are_those: np.typing.NDArray[np.bool_] = np.zeros(len(payload), np.bool_)
-    are_those[places] = True
-    return pc.if_else(pa.array(are_those), payload, pa.scalar(None, pa.string()))
+    return pc.if_else(_mask(places, len(payload)), payload, pa.scalar(None, pa.string()))
+
+
+def _replaced(texts: pa.Array, others: dict[int, str]) -> pa.Array:
+    """Texts with others at some places."""
+    if not others:
+        return texts
+    ordered = pa.array([others[place] for place in sorted(others)], pa.string())
+    return pc.replace_with_mask(texts, _mask(list(others), len(texts)), ordered)
+
+
+def _mask(places: Numbers | list[int], count: int) -> pa.Array:
+    """Which of `count` places are among `places`."""
+    mask: np.typing.NDArray[np.bool_] = np.zeros(count, np.bool_)
+    mask[places] = True
+    return pa.array(mask)
 
 
 def _bytes(payload: pa.Array) -> tuple[Numbers, Numbers]:

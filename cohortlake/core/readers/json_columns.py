@@ -11,18 +11,36 @@ import pyarrow as pa
 from cohortlake.core.readers import json_walk as walks
 from cohortlake.core.readers.json_walk import Numbers
 
-# Bytes of text for each value that it may hold.
-LEAST = 2
+# Bytes of text, at least, for a value that is found, and for an element that the schema lacks.
+OF_VALUE, OF_LOST = 2, 4
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An element that the schema lacks: its row in the table, its path, and its value as JSON text.
+
+    `root` is the text of the root's element that it is in, name and value, and `start` where that begins.
+    """
+
+    row: int
+    path: str
+    value: str
+    root: str
+    start: int
 
 
 @dataclass(frozen=True)
 class Lines:
-    """What was read: the lines that are in the table, in order; those left out as strange; those that are inexact."""
+    """What was read: the lines that are in the table, in order; those left out as strange; those that are inexact.
+
+    `lost` are the elements that the schema lacks, in order.
+    """
 
     table: pa.Table
     read: Numbers
     strange: Numbers
     inexact: Numbers
+    lost: list[Lost]
 
 
 class ColumnReader:
@@ -31,45 +49,58 @@ class ColumnReader:
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
         self._types: list[pa.DataType] = [pa.struct(list(schema))]
+        self._paths = [""]
         rows: list[list[int]] = [[walks.STRUCT, 0, 0, 0, 0]]
+        follow = [0]
+        firsts: list[int] = []
         names = bytearray()
-        self._first: list[int] = []
-        for node in range(10**6):
-            if node == len(self._types):
-                break
-            kind = self._types[node]
-            within = [kind.field(i) for i in range(kind.num_fields)] if _kind_of(kind) <= walks.LIST else []
-            rows[node][walks.FIRST : walks.NAME] = [len(rows), len(within)]
-            for field in within:
+        while len(firsts) < len(rows):
+            node = len(firsts)
+            firsts.append(len(rows))
+            kind, path = self._types[node], self._paths[node]
+            within = [kind.field(i) for i in range(kind.num_fields)] if rows[node][walks.KIND] <= walks.LIST else []
+            rows[node][walks.FIRST : walks.NAME] = [firsts[node], len(within)]
+            for place, field in enumerate(within):
                 name = field.name.encode()
+                # At first, names are looked for in the schema's order.
+                follow.append(firsts[node] + (place + 1) % len(within))
                 rows.append([_kind_of(field.type), 0, 0, len(names), len(name)])
                 names += name
                 self._types.append(field.type)
+                is_named = rows[node][walks.KIND] == walks.STRUCT
+                self._paths.append(".".join(filter(None, [path, field.name])) if is_named else path)
         self._nodes: Numbers = np.array(rows, np.int32)
         self._names: Numbers = np.frombuffer(bytes(names) or b" ", np.uint8)
-        # At first, names are looked for in the schema's order.
-        after = np.arange(1, len(rows) + 1).clip(max=len(rows) - 1)
-        self._follow: Numbers = (
-            np.concatenate([after, self._nodes[:, walks.FIRST]]).clip(max=len(rows) - 1).astype(np.int32)
-        )
+        self._follow: Numbers = np.array([*follow, *firsts], np.int32).clip(max=len(rows) - 1)
         self._found: Numbers = np.zeros((0, 4), np.int32)
+        self._lost: Numbers = np.zeros((0, 9), np.int32)
 
     def read(self, data: Numbers, starts: Numbers) -> Lines:
         """Read lines of bytes (uint8, below 2 GB): line i is `data[starts[i]:starts[i + 1]]`."""
-        if len(self._found) < len(data) // LEAST + 1:
-            self._found = np.empty((len(data) // LEAST + 1, 4), np.int32)
+        if len(self._found) < len(data) // OF_VALUE + 1:
+            self._found = np.empty((len(data) // OF_VALUE + 1, 4), np.int32)
+            self._lost = np.empty((len(data) // OF_LOST + 1, 9), np.int32)
         data = data.view()
         data.flags.writeable = False  # so that the walks are compiled for one kind of memory
         signs: Numbers = np.zeros(len(starts) - 1, np.uint8)
-        values, lines, came, sizes = walks.walk(
-            data, starts, self._nodes, self._names, self._follow, self._found, signs
+        values, elements, lines, came, sizes = walks.walk(
+            data, starts, self._nodes, self._names, self._follow, self._found, self._lost, signs
         )
         columns = _Columns(self._nodes, self._types, lines, came, sizes)
         table = columns.filled(data, self._found, values).table(self.schema)
         is_strange = (signs & walks.IS_STRANGE) > 0
+        read, inexact = np.flatnonzero(~is_strange), np.flatnonzero(signs == walks.IS_INEXACT)
         return Lines(
-            table, np.flatnonzero(~is_strange), np.flatnonzero(is_strange), np.flatnonzero(signs == walks.IS_INEXACT)
+            table, read, np.flatnonzero(is_strange), inexact, self._named(data, self._lost[:elements].tolist())
         )
+
+    def _named(self, data: Numbers, elements: list[list[int]]) -> list[Lost]:
+        named = []
+        for line, parent, _, begin, end, value, value_end, root, root_end in elements:
+            name, path = bytes(data[begin:end]).decode(), self._paths[parent]
+            texts = bytes(data[value:value_end]).decode(), bytes(data[root:root_end]).decode()
+            named.append(Lost(line, f"{path}.{name}" if path else name, *texts, root))
+        return named
 
 
 class _Columns:

@@ -161,6 +161,13 @@ def look(line: str, shape: Shape) -> Look:
     return Look(values, "{" + ",".join(rest) + "}" if rest else None, unexpected)
 
 
+def leaves(text: str, path: str) -> Counter[str]:
+    """The leaf values of a JSON text, counted by path. Raises WrongLineError where an object in it is none."""
+    counts: Counter[str] = Counter()
+    _count(_DECODER.decode(text), path, counts, 1)
+    return counts
+
+
 def _is_held(shape: Shape, value: Any, path: str, unexpected: Counter[str], depth: int) -> bool:
     """Whether a typed value gives back what was written; what the shape lacks is counted."""
     if value is None:

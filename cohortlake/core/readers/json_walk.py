@@ -1,7 +1,7 @@
 """One walk over lines of JSON that finds each value's column and place, and one over what it found that fills columns.
 
-A line that is in any way out of the ordinary (a name that the schema lacks, a wrong type, a null, an exponent, a name
-told twice, no JSON at all) is left out whole and named, for an exact look.
+Elements that the schema lacks are passed over, and their places given. A line that is in any other way out of the
+ordinary (a wrong type, a null, an exponent, a name told twice, no JSON at all) is left out whole, for an exact look.
 
 numba compiles both walks and keeps what it compiled as long as this file stays as it is; so all that they use is here.
 """
@@ -23,6 +23,13 @@ STRUCT, LIST, STRING, BOOLEAN, INTEGER, DECIMAL = range(6)
 # A value that was found: its node, its place in the node's column, and where it begins and ends: its bytes in the text
 # (a string with escapes: the negative begin), its items in their column; of a boolean, whether it is true.
 NODE, SLOT, BEGIN, END = range(4)
+# An element that the schema lacks: the line (of those that are not left out), the node that lacks it, its place there,
+# and where in the text its name, its value, and the root's element that it is in (from its name on) begin and end.
+LINE, PARENT, PLACE, NAME_BEGIN, NAME_END, VALUE_BEGIN, VALUE_END, ROOT_BEGIN, ROOT_END = range(9)
+# What stands for the nodes of lists and objects within such an element; and how deep a line that is not strange goes.
+LOST_LIST, LOST_OBJECT = -2, -1
+NOWHERE = -2
+DEEPEST = 128
 # What a line may be: strange, and left out; inexact where a DECIMAL(38,18) does not give a number back as it was
 # written (1.0 is not 1).
 IS_STRANGE, IS_INEXACT = 1, 2
@@ -42,48 +49,63 @@ IS_PLAIN: Numbers = np.arange(256) >= SPACE
 IS_PLAIN[[QUOTE, BACKSLASH]] = False
 HEX: Numbers = np.full(256, -1, np.int32)
 HEX[list(b"0123456789abcdefABCDEF")] = [*range(16), *range(10, 16)]
-TRUE, FALSE = (np.frombuffer(word, np.uint8) for word in (b"true", b"false"))
+TRUE, FALSE, NULL = (np.frombuffer(word, np.uint8) for word in (b"true", b"false", b"null"))
 LONG_ESCAPE = ord("u")
 SURROGATES = (0xD800, 0xDFFF)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator] # numba comes without types
 def walk(
-    data: Numbers, starts: Numbers, nodes: Numbers, names: Numbers, follow: Numbers, found: Numbers, signs: Numbers
-) -> tuple[int, int, Numbers, Numbers]:
+    data: Numbers,
+    starts: Numbers,
+    nodes: Numbers,
+    names: Numbers,
+    follow: Numbers,
+    found: Numbers,
+    lost: Numbers,
+    signs: Numbers,
+) -> tuple[int, int, int, Numbers, Numbers]:
     """Walk lines of bytes (uint8): line i is `data[starts[i]:starts[i + 1]]`.
 
-    Fills `found` (int32, shape (values, 4), a value for two bytes at most) and a line's sign each. `follow` has
-    the node that stood behind a node last and, after all nodes, that which stood first within one; both are updated.
-    Gives how many values were found, in how many lines; how far each column is filled, and its bytes of text.
+    Fills `found` (int32, shape (values, 4), a value for two bytes at most), `lost` (int32, shape (elements, 9), one
+    for four bytes at most), and a line's sign each. `follow` has the node that stood behind a node last and, after all
+    nodes, that which stood first within one; both are updated. Gives how many values were found, and elements lost, in
+    how many lines; how far each column is filled, and its bytes of text.
     """
     came: Numbers = np.zeros(len(nodes), np.int32)
     sizes: Numbers = np.zeros(len(nodes), np.int64)
-    inside: Numbers = np.zeros(len(nodes) + 1, np.int32)
-    slots: Numbers = np.zeros(len(nodes) + 1, np.int32)
-    last: Numbers = np.zeros(len(nodes) + 1, np.int32)
-    values, lines = 0, 0
+    inside: Numbers = np.zeros(DEEPEST, np.int32)
+    slots: Numbers = np.zeros(DEEPEST, np.int32)
+    last: Numbers = np.zeros(DEEPEST, np.int32)
+    values, elements, lines = 0, 0, 0
     for line in range(len(starts) - 1):
         stop = starts[line + 1]
         at = _after_space(data, starts[line], stop)
-        before = values
+        before, first, whole = values, elements, elements
+        root, lost_at = at, NOWHERE
         sign = IS_STRANGE
         depth, is_first = -1, True
         if at < stop and data[at] == OPEN_OBJECT:
             depth, inside[0], slots[0], last[0] = 0, 0, lines, len(nodes)
             at += 1
         while depth >= 0:
+            if depth == 0:
+                while whole < elements:
+                    lost[whole, ROOT_END] = at
+                    whole += 1
             at = _after_space(data, at, stop)
             if at >= stop:
                 break
             parent = inside[depth]
-            is_list = nodes[parent, KIND] == LIST
+            is_list = parent == LOST_LIST or (parent >= 0 and nodes[parent, KIND] == LIST)
             if data[at] == (CLOSE_LIST if is_list else CLOSE_OBJECT):
-                if is_list:
+                if is_list and parent >= 0:
                     found[last[depth], END] = came[nodes[parent, FIRST]]
                 at += 1
                 depth -= 1
                 is_first = False
+                if depth == lost_at:
+                    lost[elements - 1, VALUE_END], lost_at = at, NOWHERE
                 if depth < 0 and _after_space(data, at, stop) == stop:
                     sign &= ~IS_STRANGE
                 continue
@@ -94,30 +116,64 @@ def walk(
                 if at >= stop:
                     break
             is_first = False
+            node, slot = -1, 0
             if is_list:
-                node = nodes[parent, FIRST]
-                slot = came[node]
+                if parent >= 0:
+                    node = nodes[parent, FIRST]
+                    slot = came[node]
             else:
-                slot = slots[depth]
                 if data[at] != QUOTE:
                     break
-                node = follow[last[depth]]
-                begin, length = at + 1, nodes[node, LENGTH]
-                end = begin + length
-                if end >= stop or data[end] != QUOTE or not _is_same(data, begin, names, nodes[node, NAME], length):
+                begin, slot = at + 1, slots[depth]
+                root = at if depth == 0 else root
+                is_guess = False
+                if parent >= 0:
+                    node = follow[last[depth]]
+                    end = begin + nodes[node, LENGTH]
+                    is_guess = (
+                        end < stop
+                        and data[end] == QUOTE
+                        and _is_same(data, begin, names, nodes[node, NAME], nodes[node, LENGTH])
+                    )
+                if not is_guess:
                     node, end = _named(data, begin, stop, nodes, names, parent)
-                    if node < 0:
+                    if end < 0:
+                        break
+                if node >= 0:
+                    if slot < came[node]:
                         break
                     follow[last[depth]] = node
-                if slot < came[node]:
-                    break
-                last[depth] = node
+                    last[depth] = node
+                elif parent >= 0:
+                    if _is_twice(data, lost, first, elements, parent, slot, begin, end):
+                        break
+                    lost[elements, LINE], lost[elements, PARENT], lost[elements, PLACE] = lines, parent, slot
+                    lost[elements, NAME_BEGIN], lost[elements, NAME_END] = begin, end
+                    lost[elements, ROOT_BEGIN] = root
                 at = _after_space(data, end + 1, stop)
                 if at >= stop or data[at] != COLON:
                     break
                 at = _after_space(data, at + 1, stop)
                 if at >= stop:
                     break
+                if node < 0 and parent >= 0:
+                    lost[elements, VALUE_BEGIN] = at
+                    elements += 1
+            if node < 0:
+                if data[at] in (OPEN_LIST, OPEN_OBJECT):
+                    if depth + 1 >= DEEPEST:
+                        break
+                    lost_at = depth if lost_at == NOWHERE else lost_at
+                    depth += 1
+                    inside[depth], is_first = (LOST_LIST if data[at] == OPEN_LIST else LOST_OBJECT), True
+                    at += 1
+                else:
+                    at = _scalar_end(data, at, stop)
+                    if at < 0:
+                        break
+                    if lost_at == NOWHERE:
+                        lost[elements - 1, VALUE_END] = at
+                continue
             kind = nodes[node, KIND]
             begin, end = at, at
             if kind == STRING:
@@ -141,7 +197,7 @@ def walk(
                 at = end + 1
                 begin = begin if is_plain else -begin
             elif kind <= LIST:
-                if data[at] != (OPEN_LIST if kind == LIST else OPEN_OBJECT):
+                if data[at] != (OPEN_LIST if kind == LIST else OPEN_OBJECT) or depth + 1 >= DEEPEST:
                     break
                 at += 1
                 depth += 1
@@ -163,13 +219,14 @@ def walk(
             values += 1
             came[node] = slot + 1
         if sign & IS_STRANGE:
+            elements = first
             while values > before:
                 values -= 1
                 came[found[values, NODE]] = found[values, SLOT]
         else:
             lines += 1
         signs[line] = sign
-    return values, lines, came, sizes
+    return values, elements, lines, came, sizes
 
 
 @njit  # type: ignore[untyped-decorator]
@@ -181,15 +238,49 @@ def _after_space(data: Numbers, at: int, stop: int) -> int:
 
 @njit  # type: ignore[untyped-decorator]
 def _named(data: Numbers, at: int, stop: int, nodes: Numbers, names: Numbers, parent: int) -> tuple[int, int]:
-    """The node whose name begins here, -1 where the schema has none of it, and where the name's quote stands."""
+    """The node whose name begins here, -1 where there is none; and where its quote stands, -1 where it is no name."""
     end = at
-    while end < stop and data[end] != QUOTE:
+    while end < stop and IS_PLAIN[data[end]]:
         end += 1
-    first = nodes[parent, FIRST]
-    for node in range(first, first + nodes[parent, COUNT]):
-        if nodes[node, LENGTH] == end - at and _is_same(data, at, names, nodes[node, NAME], end - at):
-            return node, end
+    if end >= stop or data[end] != QUOTE:
+        return -1, -1
+    if parent >= 0:
+        first = nodes[parent, FIRST]
+        for node in range(first, first + nodes[parent, COUNT]):
+            if nodes[node, LENGTH] == end - at and _is_same(data, at, names, nodes[node, NAME], end - at):
+                return node, end
     return -1, end
+
+
+@njit  # type: ignore[untyped-decorator]
+def _is_twice(
+    data: Numbers, lost: Numbers, first: int, elements: int, parent: int, slot: int, begin: int, end: int
+) -> bool:
+    """Whether an object has an element that the schema lacks for the second time."""
+    for index in range(first, elements):
+        start, length = lost[index, NAME_BEGIN], lost[index, NAME_END] - lost[index, NAME_BEGIN]
+        is_beside = lost[index, PARENT] == parent and lost[index, PLACE] == slot
+        if is_beside and length == end - begin and _is_same(data, begin, data, start, length):
+            return True
+    return False
+
+
+@njit  # type: ignore[untyped-decorator]
+def _scalar_end(data: Numbers, at: int, stop: int) -> int:
+    """Where a value that is no list and no object ends, -1 where it is none or strange."""
+    byte = data[at]
+    end: int = -1
+    if byte == QUOTE:
+        end = _string_end(data, at + 1, stop) + 1 or -1
+    elif byte == TRUE[0]:
+        end = _after_word(data, at, stop, TRUE)
+    elif byte == FALSE[0]:
+        end = _after_word(data, at, stop, FALSE)
+    elif byte == NULL[0]:
+        end = _after_word(data, at, stop, NULL)
+    else:
+        end = _number_end(data, at, stop, DECIMAL)[0]
+    return end
 
 
 @njit  # type: ignore[untyped-decorator]
