@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cohortlake.core.catalog import load_catalog
 from cohortlake.core.readers.fhir_json import BlockReader
 from cohortlake.core.readers.json_exact import WrongLineError, look, shape_of
+from cohortlake.core.readers.json_walk import kept
 from spark_jobs.fhir_types import fhir_schema
 from tests.hospitals import lines
 
@@ -147,6 +148,19 @@ def test_what_a_schema_lacks_is_kept_and_counted_without_an_exact_look():
         '{"z":"z"}',
     ]
     assert parsed.unexpected == {"new": 1, "new.b": 1, "items.p": 1, "items.q": 1, "z": 1}
+
+
+def test_many_elements_that_a_schema_lacks_are_read_exactly():
+    made = ["{" + ",".join(f'"n{number}":1' for number in range(count)) + "}" for count in (256, 257)]
+    read = BlockReader(SCHEMA)._columns.read(*_bytes(made))
+    assert (read.read.tolist(), read.strange.tolist(), len(read.lost)) == ([0], [1], 256)
+    assert len(BlockReader(SCHEMA).parse(pa.array(made)).unexpected) == 257
+
+
+def test_the_walks_are_compiled_where_nothing_can_be_kept():
+    names = {}
+    exec("def one(): return 1", names)  # noqa: S102 (a function of no file has no folder beside it)
+    assert kept(names["one"])() == 1
 
 
 def test_the_exact_reader_refuses_what_no_column_holds():

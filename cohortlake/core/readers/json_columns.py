@@ -95,11 +95,13 @@ class ColumnReader:
         )
 
     def _named(self, data: Numbers, elements: list[list[int]]) -> list[Lost]:
-        named = []
+        named: list[Lost] = []
         for line, parent, _, begin, end, value, value_end, root, root_end in elements:
             name, path = bytes(data[begin:end]).decode(), self._paths[parent]
-            texts = bytes(data[value:value_end]).decode(), bytes(data[root:root_end]).decode()
-            named.append(Lost(line, f"{path}.{name}" if path else name, *texts, root))
+            is_same = bool(named) and named[-1].start == root
+            whole = named[-1].root if is_same else bytes(data[root:root_end]).decode()
+            text = bytes(data[value:value_end]).decode()
+            named.append(Lost(line, f"{path}.{name}" if path else name, text, whole, root))
         return named
 
 

@@ -8,6 +8,7 @@ numba compiles both walks and keeps what it compiled as long as this file stays 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ LINE, PARENT, PLACE, NAME_BEGIN, NAME_END, VALUE_BEGIN, VALUE_END, ROOT_BEGIN, R
 LOST_LIST, LOST_OBJECT = -2, -1
 NOWHERE = -2
 DEEPEST = 128
+# Elements that the schema lacks, in a line that is not strange: each is compared with those before it.
+MANY = 256
 # What a line may be: strange, and left out; inexact where a DECIMAL(38,18) does not give a number back as it was
 # written (1.0 is not 1).
 IS_STRANGE, IS_INEXACT = 1, 2
@@ -54,7 +57,15 @@ LONG_ESCAPE = ord("u")
 SURROGATES = (0xD800, 0xDFFF)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator] # numba comes without types
+def kept(function: Callable[..., Any]) -> Any:
+    """Compile a function when it is first called, and keep what was compiled where there is a folder for it."""
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:  # neither beside this file nor in the user's cache
+        return njit(function)
+
+
+@kept
 def walk(
     data: Numbers,
     starts: Numbers,
@@ -145,7 +156,7 @@ def walk(
                     follow[last[depth]] = node
                     last[depth] = node
                 elif parent >= 0:
-                    if _is_twice(data, lost, first, elements, parent, slot, begin, end):
+                    if elements - first == MANY or _is_twice(data, lost, first, elements, parent, slot, begin, end):
                         break
                     lost[elements, LINE], lost[elements, PARENT], lost[elements, PLACE] = lines, parent, slot
                     lost[elements, NAME_BEGIN], lost[elements, NAME_END] = begin, end
@@ -229,7 +240,7 @@ def walk(
     return values, elements, lines, came, sizes
 
 
-@njit  # type: ignore[untyped-decorator]
+@njit  # type: ignore[untyped-decorator] # numba comes without types
 def _after_space(data: Numbers, at: int, stop: int) -> int:
     while at < stop and data[at] <= SPACE and data[at] in (SPACE, TAB, LINE_FEED, RETURN):
         at += 1
@@ -350,7 +361,7 @@ def _number_end(data: Numbers, at: int, stop: int, kind: int) -> tuple[int, bool
     return at, is_inexact
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@kept
 def fill(
     data: Numbers,
     nodes: Numbers,
