@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 MINIMUM = 17
@@ -22,7 +21,6 @@ exec {java} "$@"
 """
 
 
-@cache
 def _version(java: str) -> int:
     """The feature release of a `java` program (17, 21, ...), or 0 where it does not run."""
     try:
