@@ -109,7 +109,7 @@ class _Columns:
     """The columns of a schema's nodes: one piece of memory for all flags, one for all offsets, texts, and numbers."""
 
     def __init__(self, nodes: Numbers, types: list[pa.DataType], lines: int, came: Numbers, sizes: Numbers) -> None:
-        self.nodes, self.types, self.came = nodes, types, came
+        self.nodes, self.types = nodes, types
         self.lengths: Numbers = np.zeros(len(nodes), np.int64)
         self.lengths[0] = lines
         kinds = nodes[:, walks.KIND]

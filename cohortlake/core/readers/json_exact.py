@@ -213,10 +213,10 @@ def _typed(shape: Shape, value: Any) -> Any:
 def _decimal(value: Any) -> Decimal | None:
     """A number as a DECIMAL(38,18), rounded; None where it does not fit."""
     try:
-        number = Decimal(value)
-        return number.quantize(SCALE, context=DIGITS) if number < LIMIT and number > -LIMIT else None
-    except InvalidOperation:  # an exponent of many digits
+        number = Decimal(value).quantize(SCALE, context=DIGITS)
+    except InvalidOperation:  # far too large
         return None
+    return number if -LIMIT < number < LIMIT else None
 
 
 def _integer(value: Any) -> int | None:

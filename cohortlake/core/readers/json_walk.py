@@ -57,6 +57,9 @@ LONG_ESCAPE = ord("u")
 SURROGATES = (0xD800, 0xDFFF)
 
 
+compiled: Callable[[Callable[..., Any]], Any] = njit
+
+
 def kept(function: Callable[..., Any]) -> Any:
     """Compile a function when it is first called, and keep what was compiled where there is a folder for it."""
     try:
@@ -240,14 +243,14 @@ def walk(
     return values, elements, lines, came, sizes
 
 
-@njit  # type: ignore[untyped-decorator] # numba comes without types
+@compiled
 def _after_space(data: Numbers, at: int, stop: int) -> int:
     while at < stop and data[at] <= SPACE and data[at] in (SPACE, TAB, LINE_FEED, RETURN):
         at += 1
     return at
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _named(data: Numbers, at: int, stop: int, nodes: Numbers, names: Numbers, parent: int) -> tuple[int, int]:
     """The node whose name begins here, -1 where there is none; and where its quote stands, -1 where it is no name."""
     end = at
@@ -263,7 +266,7 @@ def _named(data: Numbers, at: int, stop: int, nodes: Numbers, names: Numbers, pa
     return -1, end
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _is_twice(
     data: Numbers, lost: Numbers, first: int, elements: int, parent: int, slot: int, begin: int, end: int
 ) -> bool:
@@ -276,7 +279,7 @@ def _is_twice(
     return False
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _scalar_end(data: Numbers, at: int, stop: int) -> int:
     """Where a value that is no list and no object ends, -1 where it is none or strange."""
     byte = data[at]
@@ -294,7 +297,7 @@ def _scalar_end(data: Numbers, at: int, stop: int) -> int:
     return end
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _is_same(data: Numbers, at: int, names: Numbers, start: int, length: int) -> bool:
     same = 0
     while same < length and data[at + same] == names[start + same]:
@@ -302,7 +305,7 @@ def _is_same(data: Numbers, at: int, names: Numbers, start: int, length: int) ->
     return same == length
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _string_end(data: Numbers, at: int, stop: int) -> int:
     """Where the closing quote stands of a string with escapes, -1 where it is none."""
     while at < stop and data[at] != QUOTE:
@@ -313,7 +316,7 @@ def _string_end(data: Numbers, at: int, stop: int) -> int:
     return at if at < stop else -1
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _escape_length(data: Numbers, at: int, stop: int) -> int:
     """The bytes of an escape; 0 where it is none, or half of a surrogate pair."""
     if data[at] != BACKSLASH:
@@ -330,7 +333,7 @@ def _escape_length(data: Numbers, at: int, stop: int) -> int:
     return 0 if SURROGATES[0] <= code <= SURROGATES[1] else 6
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _after_word(data: Numbers, at: int, stop: int, word: Numbers) -> int:
     for letter in word:
         if at >= stop or data[at] != letter:
@@ -339,7 +342,7 @@ def _after_word(data: Numbers, at: int, stop: int, word: Numbers) -> int:
     return at
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _number_end(data: Numbers, at: int, stop: int, kind: int) -> tuple[int, bool]:
     """Where a number ends, -1 where it is none or strange, and whether it is inexact."""
     at += data[at] == MINUS
@@ -413,13 +416,13 @@ def fill(
             to = bases[node, 3] + 2 * slot
             numbers[to], numbers[to + 1] = _decimal(data, begin, end)
     for node in range(len(nodes)):
-        if present[node] and (nodes[node, KIND] == STRING or nodes[node, KIND] == LIST):
+        if present[node] and nodes[node, KIND] in (STRING, LIST):
             for place in range(filled[node], lengths[node] + 1):
                 offsets[bases[node, 1] + place] = ends[node]
     return present, ends
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _unescape(data: Numbers, at: int, stop: int, texts: Numbers, to: int) -> int:
     """Write a string without its escapes, as UTF-8; gives where it ends."""
     while at < stop:
@@ -449,7 +452,7 @@ def _unescape(data: Numbers, at: int, stop: int, texts: Numbers, to: int) -> int
     return to
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _digits(data: Numbers, at: int, stop: int) -> int:
     """An integer of at most 18 digits."""
     is_negative = data[at] == MINUS
@@ -459,7 +462,7 @@ def _digits(data: Numbers, at: int, stop: int) -> int:
     return -number if is_negative else number
 
 
-@njit  # type: ignore[untyped-decorator]
+@compiled
 def _decimal(data: Numbers, at: int, stop: int) -> tuple[int, int]:
     """A number with at most 18 digits before and behind the point, times 10**18: its lower 64 bits, and the upper."""
     is_negative = data[at] == MINUS
