@@ -20,6 +20,9 @@ from pyspark.sql import SparkSession
 from spark_jobs.java import java_home
 
 JARS = Path(__file__).parent.parent / ".jars"
+# The classes that a session loads, parsed (AppCDS); `make setup` keeps them (tools/archive_classes.py). Java passes
+# over an archive that another Java made, or of other jars.
+CLASSES = JARS / "classes.jsa"
 # The workers' C library keeps a block's memory for the next block, in large pages, where it would give it back and have
 # it cleared anew each time (https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html).
 _KEPT = 1 << 29
@@ -29,15 +32,19 @@ WORKER_MEMORY = f"glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold={_KEPT}:gli
 def settings(master: str, memory: str | None = None) -> dict[str, str]:
     """Spark's settings for a small machine; each was measured to help there (docs/performance.md)."""
     cores = len(os.sched_getaffinity(0))
+    jars = [str(jar) for jar in sorted(JARS.glob("*.jar"))]
     options = ["-XX:+UseParallelGC", "-XX:-UsePerfData", "-Dderby.system.home=/dev/null"]
-    if master.startswith("local"):
+    if local := master.startswith("local"):
         # Most of a small run's time is the compilers': Spark's for each plan, then the JVM's second one for its code.
         options += ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m"]
+        if CLASSES.exists():
+            options += [f'-XX:SharedArchiveFile="{CLASSES}"', "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
     options += os.environ.get("COHORTLAKE_JAVA_OPTIONS", "").split()
     found = {
         "spark.app.name": "cohortlake",
         "spark.master": master,
-        "spark.jars": ",".join(str(jar) for jar in sorted(JARS.glob("*.jar"))),
+        # Only what is on the JVM's own class path comes from the archive; a cluster's executors are sent the jars.
+        **({"spark.driver.extraClassPath": ":".join(jars)} if local else {"spark.jars": ",".join(jars)}),
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.sql.session.timeZone": "UTC",

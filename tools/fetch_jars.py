@@ -1,7 +1,7 @@
 """Fetch the jars of Delta and of PostgreSQL's driver once, check them against jars.sha256, keep them in .jars/.
 
 Spark's own Ivy asks the repositories that the machine is set up for, so no address stands here; resolving at each start
-of Spark would cost 10 to 30 seconds, so the jars are named by `spark.jars` from then on.
+of Spark would cost 10 to 30 seconds, so the jars are on its class path from then on.
 """
 
 from __future__ import annotations
