@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,3 +26,17 @@ def spark() -> Iterator[SparkSession]:
     session = spark_session()
     yield session
     session.stop()
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Says something that is shown at the end of all tests, whatever process this one runs in."""
+    return lambda said: record_property("told", said)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    for report in reports:
+        if isinstance(report, pytest.TestReport) and report.when == "call":
+            for said in (value for name, value in report.user_properties if name == "told"):
+                terminalreporter.write_line(f"{report.nodeid}: {said}")

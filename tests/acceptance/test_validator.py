@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,37 +47,29 @@ def lake(tmp_path_factory) -> Lake:
     return Lake(root)
 
 
-@pytest.fixture(scope="module")
-def summaries() -> Iterator[list[Judged]]:
-    """What was judged; shown at the end, with `-s` or where a test fails."""
-    found: list[Judged] = []
-    yield found
-    print("\n".join(table(found)))
-
-
-def held(found: Judged, summaries: list[Judged]) -> None:
-    summaries.append(found)
+def held(found: Judged, tell: Callable[[str], None]) -> None:
+    tell("\n".join(["", *table([found])]))
     assert found.validated > 0
     assert found.unlisted() == {}
 
 
-def test_hospital_a_as_delivered_is_valid(validator, summaries):
+def test_hospital_a_as_delivered_is_valid(validator, tell):
     found = judge(validator, A, hospitals.DATA / A, SAMPLE)
     assert len(found.found) == 20
-    held(found, summaries)
+    held(found, tell)
 
 
 @pytest.mark.parametrize("silo", [silo for silo in SILOS if silo != A])
-def test_a_silo_as_mapped_is_valid(validator, lake, summaries, tmp_path, silo):
+def test_a_silo_as_mapped_is_valid(validator, lake, tell, tmp_path, silo):
     export(lake, tmp_path / silo, silos=[silo])
-    held(judge(validator, silo, tmp_path / silo, SAMPLE), summaries)
+    held(judge(validator, silo, tmp_path / silo, SAMPLE), tell)
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
-def test_what_convert_makes_of_a_corpus_is_valid(validator, summaries, tmp_path, corpus):
+def test_what_convert_makes_of_a_corpus_is_valid(validator, tell, tmp_path, corpus):
     if not (conformance.DATA / CORPORA[corpus][0]).is_dir():
         pytest.skip(f"{conformance.DATA / CORPORA[corpus][0]} is not there (set COHORTLAKE_DATA)")
-    held(judge(validator, corpus, converted(corpus, conformance.DATA, tmp_path / "fhir"), SAMPLE), summaries)
+    held(judge(validator, corpus, converted(corpus, conformance.DATA, tmp_path / "fhir"), SAMPLE), tell)
 
 
 def test_the_list_names_silos_and_corpora_that_there_are():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,20 +44,18 @@ def examples(draw: DrawFn) -> Example:
     )
 
 
-def test_the_engines_agree(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tally = search(spark, tmp_path, jobs=20)
-    with capsys.disabled():
-        print(f" {shown(tally)} ", end="")
+def test_the_engines_agree(spark: SparkSession, tmp_path: Path, tell: Callable[[str], None]) -> None:
+    tally = search(spark, tmp_path, jobs=14)
+    tell(shown(tally))
     assert tally["agreed"] >= 100
 
 
 @pytest.mark.acceptance
-def test_the_engines_agree_on_hundreds(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_engines_agree_on_hundreds(spark: SparkSession, tmp_path: Path, tell: Callable[[str], None]) -> None:
     chosen = random.SystemRandom().randrange(2**32)
-    with capsys.disabled():
-        print(f" seed {chosen}: ", end="", flush=True)
-        tally = search(spark, tmp_path, jobs=60, random_seed=chosen)
-        print(f"{shown(tally)} ", end="")
+    tell(f"seed {chosen}")
+    tally = search(spark, tmp_path, jobs=42, random_seed=chosen)
+    tell(shown(tally))
     assert tally["agreed"] >= 300
 
 
