@@ -34,6 +34,8 @@ COMPRESSION = {"compression": "zstd", "compression_level": 1}
 # Rows of a row group, at most: readers share a file out by them.
 ROW_GROUP = 32_768
 ATTEMPTS = 5
+# Up to so many rows a MERGE is interpreted: to generate and compile its code takes longer than it saves.
+INTERPRETED = 100_000
 # Every earlier version can be asked for: the log is not shortened when it is folded into a checkpoint.
 HISTORY = {"delta.enableExpiredLogCleanup": "false"}
 
@@ -229,14 +231,15 @@ def merge(
     table: Path,
     source: DataFrame,
     *,
+    rows: int,
     on: str,
     newer: str,
     facts: Mapping[str, str],
     deletes: bool = False,
 ) -> dict[str, int]:
-    """MERGE `source` (as s) into the table (as t): update where `newer`, insert where absent; or delete where `newer`.
+    """MERGE `source` (as s, of up to `rows`) into the table (as t): update where `newer`, insert where absent.
 
-    Gives the rows inserted, updated and deleted, from the commit's own metrics.
+    Or, with `deletes`, delete where `newer`. Gives the rows inserted, updated and deleted, by the commit's own metrics.
     """
     from spark_jobs.session import session_beside
 
@@ -247,6 +250,9 @@ def merge(
         # A commit's facts are a setting of the session, which the merges of other tables share.
         with session_beside(spark) as session:
             session.conf.set("spark.databricks.delta.commitInfo.userMetadata", json.dumps(dict(facts)))
+            if rows + DeltaTable(str(table)).count() <= INTERPRETED:
+                session.conf.set("spark.sql.codegen.wholeStage", "false")
+                session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
             session.sql(
                 f"MERGE INTO delta.`{table}` t USING global_temp.{view} s ON {on} "
                 f"WHEN MATCHED AND {newer} THEN {'DELETE' if deletes else write}"

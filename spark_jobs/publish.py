@@ -122,7 +122,7 @@ def publish_table(
             source = _passed(ctx, staged, folder, buried)
             # What is standardised again has the version that it had, and takes its place.
             newer = f"s._version {'>=' if batch.get('is_again') else '>'} t._version"
-            counts = delta.merge(ctx.spark, table, source, on=on, newer=newer, facts=facts)
+            counts = delta.merge(ctx.spark, table, source, rows=rows, on=on, newer=newer, facts=facts)
             written = counts["inserted"] + counts["updated"]
     return Book(staged.table, rows, written, superseded=rows - written)
 

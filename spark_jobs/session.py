@@ -84,7 +84,7 @@ def java_environment() -> dict[str, str]:
 
 
 def spark_session() -> SparkSession:
-    """The process's session, started on first use (12 to 24 s embedded, 2 s as a Connect client)."""
+    """The process's session, started on first use (2 to 8 s embedded, 2 s as a Connect client)."""
     remote = os.environ.get("SPARK_REMOTE")
     if remote:
         return SparkSession.builder.remote(remote).getOrCreate()

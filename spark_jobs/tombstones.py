@@ -105,7 +105,7 @@ def _delete_older(ctx: Context, name: str, tombs: pa.Table, batch: str) -> int:
         with ctx.lake.lock(f"silver.{name}"):
             on = f"t.{PARTITION} = s.{PARTITION} AND t.{PARTITION} = '{ctx.scope}' AND t.id = s.id"
             done = delta.merge(
-                ctx.spark, table, ctx.spark.createDataFrame(tombs), on=on, newer="s._version > t._version",
-                facts={"batch": batch}, deletes=True,
+                ctx.spark, table, ctx.spark.createDataFrame(tombs), rows=tombs.num_rows, on=on,
+                newer="s._version > t._version", facts={"batch": batch}, deletes=True,
             )  # fmt: skip
     return done["deleted"]

@@ -32,7 +32,8 @@ spark = spark_session()
 def merge(table):
     source = spark.createDataFrame([("1", "b"), ("2", "a")], "id string, _version string")
     return delta.merge(
-        spark, Path(table), source, on="t.id = s.id", newer="s._version > t._version", facts={"batch": Path(table).name}
+        spark, Path(table), source, rows=2, on="t.id = s.id", newer="s._version > t._version",
+        facts={"batch": Path(table).name},
     )
 
 with ThreadPoolExecutor(2) as pool:
