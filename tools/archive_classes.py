@@ -19,8 +19,10 @@ from spark_jobs.session import CLASSES, spark_session
 def keep() -> None:
     """Make the archive anew."""
     CLASSES.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory() as name:
-        made, table = Path(name, "classes.jsa"), Path(name, "table")
+    with tempfile.TemporaryDirectory() as folder:
+        made, table = Path(folder, "classes.jsa"), Path(folder, "table")
+        for name in ("SPARK_REMOTE", "SPARK_MASTER"):
+            os.environ.pop(name, None)
         os.environ["COHORTLAKE_JAVA_OPTIONS"] = f"-XX:ArchiveClassesAtExit={made} -Xlog:disable"
         session = spark_session()
         rows = session.createDataFrame([(1, "a"), (2, "b")], "id long, said string")
