@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +25,10 @@ from tests.property.vocabulary import vocabularies
 pytestmark = pytest.mark.spark
 
 VIEWS, RESOURCES = 8, 6
+# Sibling forEach multiply: a view of millions of rows would try memory, not meaning.
+ROWS = 20_000
+# Which hundreds are searched; another number searches others.
+SEED = int(os.environ.get("COHORTLAKE_SEED", "3495472567"))
 Json = Mapping[str, Any]
 
 
@@ -52,10 +56,8 @@ def test_the_engines_agree(spark: SparkSession, tmp_path: Path, tell: Callable[[
 
 @pytest.mark.acceptance
 def test_the_engines_agree_on_hundreds(spark: SparkSession, tmp_path: Path, tell: Callable[[str], None]) -> None:
-    chosen = random.SystemRandom().randrange(2**32)
-    tell(f"seed {chosen}")
-    tally = search(spark, tmp_path, jobs=42, random_seed=chosen)
-    tell(shown(tally))
+    tally = search(spark, tmp_path, jobs=42, random_seed=SEED)
+    tell(f"seed {SEED}: {shown(tally)}")
     assert tally["agreed"] >= 300
 
 
@@ -84,17 +86,22 @@ def search(spark: SparkSession, scratch: Path, *, jobs: int, random_seed: int | 
 
 
 def shown(tally: Counter[str]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(tally.items()))
+    return ", ".join(f"{count} {name}" for name, count in sorted(tally.items()) if count)
 
 
 def compare(spark: SparkSession, scratch: Path, example: Example) -> Counter[str]:
     """Runs both engines. Raises AssertionError with a view and a resource on which they disagree."""
-    accepted, refused = [], []
+    accepted, refused, large = [], [], 0
     for view in example.views:
         try:
-            accepted.append((view, oracle.rows(view, example.resources)))
+            expected = oracle.rows(view, example.resources)
         except RefusedError as error:
             refused.append((view, error))
+            continue
+        if sum(map(len, expected)) > ROWS:
+            large += 1
+        else:
+            accepted.append((view, expected))
     for view, error in refused:
         # One by one, for one refusal stops the job of all.
         assert compiled.refuses(spark, view, example.resources, scratch), as_json(str(error), view, *example.resources)
@@ -103,7 +110,7 @@ def compare(spark: SparkSession, scratch: Path, example: Example) -> Counter[str
         for resource, *sides in zip(example.resources, expected_rows, found_rows, strict=True):
             missing, surplus = differences(*sides)
             assert not missing + surplus, f"missing {missing}, surplus {surplus}\n{as_json(view, resource)}"
-    return Counter(agreed=len(accepted), refused=len(refused))
+    return Counter({"agreed": len(accepted), "refused": len(refused), "left out as too large": large})
 
 
 def as_json(*values: Any) -> str:
