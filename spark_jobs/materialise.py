@@ -19,9 +19,10 @@ from cohortlake.core.views import ViewPlan
 from cohortlake.core.views.needed import needed
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION, table_schema
+from spark_jobs.made_columns import with_made_columns
 from spark_jobs.match import stand
 from spark_jobs.staged import Staged
-from spark_jobs.units import Converter, in_standard_units
+from spark_jobs.units import Converter
 from spark_jobs.view_source import resources
 from spark_jobs.views import several_stages, staged
 from spark_jobs.views_expressions import SqlKey
@@ -43,7 +44,7 @@ def check_columns(table: Table, made: Sequence[str]) -> None:
 def view_structs(silver: DataFrame, views: Mapping[str, tuple[Table, ViewPlan]], key: SqlKey) -> DataFrame:
     """A column a view, named as its table: in the view's rows a struct of the declared columns, null in the others'.
 
-    Those of `standard_units` are not among them; they are made where the rows are written.
+    Those that the job makes (`Table.made`) are not among them; they are made where the rows are written.
     """
     plans = {name: view for name, (_, view) in views.items()}
     rows = resources(silver, needed(*plans.values()))
@@ -62,11 +63,17 @@ def _declared(table: Table, view: str) -> Column:
 
 
 def write_views(
-    structs: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path], replaced: pa.Table, units: Units
+    structs: DataFrame,
+    tables: Mapping[str, Table],
+    folders: Mapping[str, Path],
+    replaced: pa.Table,
+    units: Units,
+    displays: pa.Table,
 ) -> dict[str, Staged]:
     """Write each table's rows as parts below its folder, in one job; no reader sees them before `delta.commit`.
 
-    `replaced` are keys that others stand for (`spark_jobs.match`), `units` what `standard_units` are made by.
+    `replaced` are keys that others stand for (`spark_jobs.match`), `units` what `standard_units` are made by,
+    `displays` the one display of each code (`spark_jobs.displays`).
     """
     schemas = {
         name: table_schema({column: declared.type for column, declared in table.columns.items()})
@@ -88,9 +95,7 @@ def write_views(
             for name, schema in schemas.items():
                 found = batch.column(name).drop_null()
                 if len(found):
-                    rows = pa.Table.from_struct_array(found)
-                    if (declared := tables[name].standard_units) is not None:
-                        rows = in_standard_units(rows, declared, converter)
+                    rows = with_made_columns(pa.Table.from_struct_array(found), tables[name], converter, displays)
                     waiting[name].append(stand(rows.select(schema.names).cast(schema), tables[name].key[0], replaced))
                 if sum(table.num_rows for table in waiting[name]) >= ROWS_PER_PART:
                     yield from write(name)

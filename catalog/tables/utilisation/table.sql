@@ -19,20 +19,23 @@ WITH activity AS (
     END AS amount,
     true AS is_encounter
   FROM encounters
+  WHERE is_counted
   UNION ALL
-  SELECT patient_key, silo, year(coalesce(started_at, performed_at)), 'procedure', NULL, false
+  SELECT patient_key, silo, year(started_at), 'procedure', NULL, false
   FROM procedures
-  WHERE status = 'completed'
+  WHERE is_counted
   UNION ALL
   SELECT patient_key, silo, year(ordered_at), 'medication order', NULL, false
   FROM medications
+  WHERE is_counted
   UNION ALL
   SELECT patient_key, silo, year(observed_at), 'laboratory result', NULL, false
   FROM laboratory_results
+  WHERE is_counted
   UNION ALL
   SELECT patient_key, silo, year(coalesce(billable_started_at, created_at)), 'claim in dollars', total_amount, false
   FROM claims
-  WHERE status = 'active' AND claim_use = 'claim' AND currency_code = 'USD'
+  WHERE is_counted AND currency_code = 'USD'
 )
 SELECT
   patient_key,
