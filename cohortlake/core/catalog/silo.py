@@ -46,9 +46,10 @@ class Volume(Declaration):
 class Feed(Declaration):
     """One kind of file: its name patterns, its key, and what every record must and should hold.
 
-    `required` elements (FHIR) or columns (CSV) hold for each record: a record without one is quarantined. `expected`
-    ones are counted where they are missing. `value_sets` gives the codes allowed in an element or a column. The texts
-    `null_values` (CSV) say that there is no value, as an empty one does.
+    `required` elements (FHIR) or columns (CSV) hold for each record: a record without one is quarantined, unless (FHIR)
+    it says why it has none; then it is counted. `expected` ones are counted where they are missing. `value_sets` gives
+    the codes allowed in an element or a column. The texts `null_values` (CSV) say that there is no value, as an empty
+    one does.
 
     A feed with `deletes` says what is gone at the source: `bundles` of DELETE requests (FHIR), or the name of the feed
     whose key columns it holds (CSV).
