@@ -57,16 +57,26 @@ def run(ctx: Context) -> StepResult:
 
 
 def check(rows: pa.Table) -> None:
-    """The guards of a release. Raises GateFailedError for synthetic rows out of training, or a person in two splits."""
+    """The guards of a release. Raises GateFailedError for a synthetic row out of training or with a person, and for a
+    person in two splits: under one record's key or under two.
+    """
     synthetic = rows.filter(rows["is_synthetic"])
     real = rows.filter(pc.invert(rows["is_synthetic"]))
     if strays := synthetic.filter(pc.not_equal(synthetic["split"], "train")).num_rows:
         raise GateFailedError(f"{strays} synthetic rows are outside the training split", "Report this: it is a fault.")
     if shared := len(set(synthetic["patient_key"].to_pylist()) & set(real["patient_key"].to_pylist())):
         raise GateFailedError(f"{shared} synthetic keys are real ones", "Give the recipe another namespace.")
-    persons = rows.group_by("patient_key").aggregate([("split", "count_distinct")])
-    if split := pc.sum(pc.greater(persons["split_count_distinct"], 1)).as_py():
-        raise GateFailedError(f"{split} persons are in more than one split", "Report this: it is a fault.")
+    if marked := len(synthetic) - synthetic["person_key"].null_count:
+        raise GateFailedError(f"{marked} synthetic rows have a person_key: they are nobody", "Report this: it is a fault.")
+    if unknown := real["person_key"].null_count:
+        raise GateFailedError(f"{unknown} real rows have no person_key", "Report this: it is a fault.")
+    for key, whose in (("person_key", "persons"), ("patient_key", "patients")):
+        splits = real.group_by(key).aggregate([("split", "distinct")])
+        if shared := [row for row in splits.to_pylist() if len(row["split_distinct"]) > 1]:
+            between = " and ".join(sorted({name for row in shared for name in row["split_distinct"]}))
+            raise GateFailedError(
+                f"{len(shared)} {whose} ({key}) are in more than one split: {between}", "Report this: it is a fault."
+            )
 
 
 def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]) -> tuple[str, bool]:

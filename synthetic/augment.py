@@ -58,7 +58,7 @@ def check_namespace(patient_keys: list[str], planned: Recipe) -> None:
 
 def sparsest(train: pd.DataFrame, planned: Recipe) -> str | None:
     """The stratum with fewest training rows among those with enough rows and persons to learn from, or None."""
-    strata = train.groupby("stratum")["patient_key"].agg(["size", "nunique"])
+    strata = train.groupby("stratum")["person_key"].agg(["size", "nunique"])
     enough = strata[(strata["size"] >= planned.min_real_rows) & (strata["nunique"] >= planned.min_real_persons)]
     return None if enough.empty else str(enough.sort_index()["size"].idxmin())
 
@@ -81,7 +81,7 @@ def _augmented(ctx: Context, cohort: Cohort, planned: Recipe, rows: pa.Table) ->
         return rows.schema.empty_table(), {**facts, "why": f"no stratum has {least} in training"}
     real = train[train["stratum"] == stratum].reset_index(drop=True)
     wanted = planned.rows_to_make(len(real))
-    facts |= {"stratum": stratum, "real_rows": len(real), "real_persons": int(real["patient_key"].nunique())}
+    facts |= {"stratum": stratum, "real_rows": len(real), "real_persons": int(real["person_key"].nunique())}
     if not wanted:
         return rows.schema.empty_table(), {**facts, "why": f"the stratum has {len(real)} rows, which is the target"}
     ctx.progress(1, 3, f"fitting {len(real)} rows")

@@ -83,7 +83,7 @@ def compare(rows: pd.DataFrame, without: Scores, augmented: Scores, seed: int) -
     """
     import numpy as np
 
-    outcome, persons = rows["outcome"].to_numpy(bool), rows["patient_key"].to_numpy()
+    outcome, persons = rows["outcome"].to_numpy(bool), rows["person_key"].to_numpy()
     with_outcome, without_outcome = len(np.unique(persons[outcome])), len(np.unique(persons[~outcome]))
     found: dict[str, Any] = {"rows": len(rows), "persons": len(np.unique(persons)), "events": int(outcome.sum())}
     if min(with_outcome, without_outcome) < MIN_PERSONS:

@@ -28,7 +28,13 @@ from synthetic import augment
 pytestmark = pytest.mark.spark
 
 PERSON = pa.schema(
-    [("patient_key", pa.string()), ("silo", pa.string()), ("birth_year", pa.int32()), ("gender", pa.string())]
+    [
+        ("patient_key", pa.string()),
+        ("person_key", pa.string()),
+        ("silo", pa.string()),
+        ("birth_year", pa.int32()),
+        ("gender", pa.string()),
+    ]
 )
 TEST = pa.schema([("patient_key", pa.string()), ("tested_on", pa.date32()), ("value", pa.float64())])
 
@@ -62,7 +68,10 @@ class Project:
         delta.commit(folder, [delta.write_part(folder, pa.Table.from_pylist(rows, schema=schema), {})])
 
     def add_persons(self, numbers: range) -> None:
-        """Persons, a fifth of them women, one in twenty a child or of unknown gender; two or three tests each."""
+        """Patients, a fifth of them women, one in twenty a child or of unknown gender; two or three tests each.
+
+        One in 25 is the same person as the patient five before.
+        """
         draw = np.random.default_rng(numbers.start)
         genders = ["female", "male", "male", "male", "male"]
         persons, tests = [], []
@@ -70,7 +79,8 @@ class Project:
             key, kind = f"p{number}", number % 20
             gender = "unknown" if kind == 1 else genders[number % 5]
             silo = "north" if number % 3 else "south"
-            persons.append((key, silo, 2015 if kind == 2 else int(draw.integers(1940, 2000)), gender))
+            person = f"person {number - 5 if number % 25 == 10 else number}"
+            persons.append((key, person, silo, 2015 if kind == 2 else int(draw.integers(1940, 2000)), gender))
             for months in range(0 if kind == 3 else int(draw.integers(2, 4))):
                 tested_on = date(2024, 6, 1) - timedelta(days=90 * months + int(draw.integers(0, 30)))
                 tests.append((key, tested_on, round(float(draw.normal(6, 1)), 1)))
@@ -114,7 +124,8 @@ def test_attrition_counts_each_criterion(first: Project) -> None:
         ("exclusion", 170),
     ]
     assert facts["attrition"][0]["silos"] == {"north": 133, "south": 67}
-    assert facts["counts"]["rows"] == facts["counts"]["persons"] == 170
+    assert [step["persons"] for step in facts["attrition"]] == [192, 182, 172, 162], "eight are two patients each"
+    assert (facts["counts"]["rows"], facts["counts"]["persons"]) == (170, 162)
     assert facts["inputs"]["gold"] == {"persons": 1, "tests": 1}
 
 
@@ -126,7 +137,8 @@ def test_only_training_holds_synthetic_rows(first: Project) -> None:
     assert set(made["stratum"]) == set(made["gender"].map({"female": "women"})) == {"women"}
     assert not tables["validation"]["is_synthetic"].any()
     assert not tables["test"]["is_synthetic"].any()
-    persons = [set(table["patient_key"]) for table in tables.values()]
+    persons = [set(table["person_key"].dropna()) for table in tables.values()]
+    assert sum(map(len, persons)) == 162
     assert not persons[0] & persons[1] | persons[0] & persons[2] | persons[1] & persons[2]
 
 
