@@ -50,14 +50,17 @@ def recipe(ctx: Context) -> dict[str, str]:
 
 
 def persons_table(ctx: Context) -> str | None:
-    """The curated table that says which patients are one person, if there is one: splits are by it."""
-    return next((table.name for table in ctx.catalog.tables.values() if table.source == "persons"), None)
+    """The curated table that says which patients are one person, if there is one: splits are by it.
+
+    It has a row a patient: `patient_key`, `silo`, `person_key`.
+    """
+    return next((table.name for table in ctx.catalog.tables.values() if "person_key" in table.person_of), None)
 
 
 def inputs(ctx: Context) -> dict[str, dict[str, Any]]:
     """All that a release depends on: the definition's files (SHA-256), the gold tables' versions, the packages.
 
-    A gold table counts if the SQL names it, or if it is that of persons: others may change and bring no new release.
+    A gold table counts if the SQL names it, or if it says who is who: others may change and bring no new release.
     """
     text = "\n".join((cohort_folder(ctx) / name).read_text(encoding="utf-8") for name in SQL)
     words = {persons_table(ctx), *re.findall(r"\w+", text)}
