@@ -53,6 +53,7 @@ def main() -> None:
         look,
         new,
         person,
+        person_conflicts,
         person_eval,
         quarantine,
         run,
