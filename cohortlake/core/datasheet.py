@@ -43,12 +43,18 @@ def _attrition(steps: Sequence[Facts]) -> str:
     return _table(("step", "criterion", "rows left", "persons left", *(f"rows from {silo}" for silo in silos)), rows)
 
 
+def _missing(name: str, facts: Facts) -> str:
+    """The share of rows without a feature, and of how many of them it cannot be known, and why."""
+    reasons = facts.get("cannot_be_known", {}).get(name, {})
+    told = "".join(f"; {count} rows: {reason}" for reason, count in reasons.items())
+    return _share(facts["missing"][name], facts["counts"]["rows"]) + told
+
+
 def _features(cohort: Cohort, facts: Facts) -> str:
-    rows = facts["counts"]["rows"]
     return _table(
         ("column", "type", "unit", "missing", "meaning"),
         [
-            (name, feature.type, feature.unit or "", _share(facts["missing"][name], rows), feature.description)
+            (name, feature.type, feature.unit or "", _missing(name, facts), feature.description)
             for name, feature in cohort.features.items()
         ],
     )
@@ -143,7 +149,8 @@ def datasheet(cohort: Cohort, facts: Facts) -> str:
         + ". How many candidates each criterion left:",
         _attrition(facts["attrition"]),
         "## Preprocessing, cleaning, labelling",
-        "Nothing is imputed: a missing value is null. Persons are put into splits by a hash of the seed "
+        "Nothing is imputed: a missing value is null, and so is one that a silo cannot tell (it would be a nought that "
+        "nobody knows of). Persons are put into splits by a hash of the seed "
         f"`{cohort.splits.seed}` and their key ({cohort.splits.train} % train, {cohort.splits.validation} % "
         f"validation, {cohort.splits.test} % test): a person is in one split, the same in every release. A person is a "
         "`patient_key`; someone whom two silos know under two keys counts as two, and may be in two splits.",

@@ -7,13 +7,18 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from cohortlake.core.catalog.attributes import Resolution, told_columns
+from cohortlake.core.catalog.completeness import Need
 from cohortlake.core.catalog.source import Declaration
 
 PrivacyClass = Literal["identifier", "quasi_identifier", "sensitive", "none"]
 
 
 class Column(Declaration):
-    """A column: `type` is a Spark SQL type. `privacy` is its class; an `identifier` never leaves the phi zone."""
+    """A column: `type` is a Spark SQL type. `privacy` is its class; an `identifier` never leaves the phi zone.
+
+    `code_system` is the system that a code should be in, where its view does not say so. `needs` are the columns of
+    other tables without which this one cannot be known.
+    """
 
     type: Literal["STRING", "BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL(18,2)", "DATE", "TIMESTAMP"]
     description: str
@@ -21,6 +26,8 @@ class Column(Declaration):
     unit: str | None = None
     is_required: bool = False
     references: str | None = None
+    code_system: str | None = None
+    needs: list[Need] = []
 
 
 class StandardUnits(Declaration):
