@@ -67,7 +67,9 @@ def check(rows: pa.Table) -> None:
     if shared := len(set(synthetic["patient_key"].to_pylist()) & set(real["patient_key"].to_pylist())):
         raise GateFailedError(f"{shared} synthetic keys are real ones", "Give the recipe another namespace.")
     if marked := len(synthetic) - synthetic["person_key"].null_count:
-        raise GateFailedError(f"{marked} synthetic rows have a person_key: they are nobody", "Report this: it is a fault.")
+        raise GateFailedError(
+            f"{marked} synthetic rows have a person_key: they are nobody", "Report this: it is a fault."
+        )
     if unknown := real["person_key"].null_count:
         raise GateFailedError(f"{unknown} real rows have no person_key", "Report this: it is a fault.")
     for key, whose in (("person_key", "persons"), ("patient_key", "patients")):
