@@ -33,12 +33,13 @@ class Heat:
 
 @dataclass(frozen=True)
 class Line:
-    """A column of a table, a cell a silo; `finding` is the gravest of its cells."""
+    """A column of a table, a cell a silo: `finding` is the gravest of the cells, `least` the lowest share (percent)."""
 
     column: str
     needed_by: str
     finding: str
     cells: tuple[Heat | None, ...]
+    least: float
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _matrices(judged: Iterable[Judged]) -> Iterable[Matrix]:
         for one in found:
             by_column.setdefault(one.cell.column, {})[one.cell.silo] = one
         lines = [_line(column, silos, cells) for column, cells in by_column.items()]
-        lines.sort(key=lambda line: FINDINGS.index(line.finding))
+        lines.sort(key=lambda line: (FINDINGS.index(line.finding), line.least))
         gaps = sum(one.finding == "known gap" for one in found)
         yield Matrix(table, silos, tuple(lines), sum(one.is_hollow for one in found) - gaps, gaps)
 
@@ -96,7 +97,9 @@ def _matrices(judged: Iterable[Judged]) -> Iterable[Matrix]:
 def _line(column: str, silos: Sequence[str], cells: dict[str, Judged]) -> Line:
     gravest = min((one.finding for one in cells.values()), key=FINDINGS.index)
     needed = next((one.needed_by for one in cells.values() if one.needed_by), "")
-    return Line(column, needed, gravest, tuple(heat(cells[silo]) if silo in cells else None for silo in silos))
+    least = min(one.cell.known_percent for one in cells.values())
+    shown = tuple(heat(cells[silo]) if silo in cells else None for silo in silos)
+    return Line(column, needed, gravest, shown, least)
 
 
 def heat(one: Judged) -> Heat:

@@ -161,9 +161,9 @@ def _hollow(report: Report) -> Iterator[Attention]:
     profile = report.completeness
     for one in (*profile.delivered, *profile.hollow):
         is_gap, stops = one.finding == "known gap", one.severity == "fail"
-        level = BAD if stops else NOTE if is_gap else WARN
-        what = "known gaps" if is_gap else "hollow, and stopped" if stops else "hollow"
-        if not is_gap or one.cell.zone == "gold":
+        level = BAD if stops else WARN
+        what = "known gaps in what is needed" if is_gap else "hollow, and stopped" if stops else "hollow"
+        if not is_gap or (one.cell.zone == "gold" and one.needed_by):
             told = f"{one.cell.name} ({share(one.cell.known_percent)})"
             found.setdefault((level, one.cell.silo, what), []).append(told)
     for (level, silo, what), names in found.items():
