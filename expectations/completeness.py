@@ -109,7 +109,8 @@ def of_delivery(ctx: Context, staged: Mapping[str, Staged], batch: str | None) -
             cells += profile_resources(connection, "delivery", catalog.resources[name], relation, literal(silo), paths)
     where = f"zone = 'delivery' AND silo = {literal(silo)} AND batch <> {literal(batch)}"
     earlier = {name: shares for (_, name), shares in earlier_shares(ctx.lake, where, MIN_ROWS).items()}
-    rules = Rules(catalog.silos[silo].completeness, needed, carried(catalog, silo), earlier)
+    never = not_carried(catalog, silo, needed)
+    rules = Rules(catalog.silos[silo].completeness, needed, carried(catalog, silo), never, earlier)
     return Found(ctx.lake, ctx.run_id, silo, batch or "", [judge(cell, rules) for cell in cells])
 
 
@@ -125,6 +126,24 @@ def carried(catalog: Catalog, silo: str) -> set[str]:
             held = {*columns.required, *columns.expected}
             found |= {(mapping.resource, element) for element in _plain(mapping.elements, held)}
     return {f"{resource}.{_root(catalog, resource, element)}" for resource, element in found}
+
+
+def not_carried(catalog: Catalog, silo: str, names: Iterable[str]) -> set[str]:
+    """Of some elements those that a tabular silo's mappings never fill: it cannot lose them, and never tells them."""
+    if catalog.silos[silo].format != "csv":
+        return set()
+    filled = {
+        f"{mapping.resource}.{_root(catalog, mapping.resource, element)}"
+        for mapping in catalog.mappings[silo].values()
+        for element in mapping.elements
+    }
+    types = {mapping.resource for mapping in catalog.mappings[silo].values()}
+    split = {name: name.split(".") for name in names}
+    return {
+        name
+        for name, (resource, element, *_) in split.items()
+        if resource in types and f"{resource}.{_root(catalog, resource, element)}" not in filled
+    }
 
 
 def _plain(elements: Mapping[str, Any], columns: set[str]) -> Iterable[str]:
@@ -151,7 +170,7 @@ def of_gold(ctx: Context, staged: Mapping[str, Staged], silver: Mapping[str, int
     needed = needed_columns(catalog)
     rules = {
         silo: Rules(
-            gaps_in_gold(catalog, silo), needed, (),
+            gaps_in_gold(catalog, silo), needed, (), (),
             {name: shares for (of, name), shares in earlier.items() if of == silo}, needs_floor=True, stops=False,
         )
         for silo in {cell.silo for cell in cells}

@@ -131,6 +131,16 @@ def test_a_declared_floor_has_its_severity(tmp_path, catalog):
     }
 
 
+def test_what_a_silos_mapping_never_fills_does_not_stop_it(tmp_path, catalog):
+    mapping = catalog.mappings["site_b_csv"]["Encounter"]
+    without = {name: value for name, value in mapping.elements.items() if name != "class"}
+    mapped = {**catalog.mappings["site_b_csv"], "Encounter": mapping.model_copy(update={"elements": without})}
+    plain = replace(catalog, mappings={**catalog.mappings, "site_b_csv": mapped})
+    rows = [encounter(n, None) for n in range(200)]
+    assert findings(deliver(tmp_path / "1", catalog, "site_b_csv", 1, Encounter=rows))[CLASS] == ("empty", "fail")
+    assert findings(deliver(tmp_path / "2", plain, "site_b_csv", 1, Encounter=rows))[CLASS] == ("empty", "warn")
+
+
 def test_a_known_gap_is_counted_and_stops_nothing(tmp_path, catalog):
     gap = declared(catalog, Encounter__class=Completeness(known_gap="the sender has none"))
     found = deliver(tmp_path, gap, SILO, 1, Encounter=[encounter(n, None) for n in range(200)])

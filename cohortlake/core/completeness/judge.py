@@ -48,13 +48,14 @@ class Rules:
     """What the cells of a silo's deliveries, or of gold, are held to, each by `table.column`.
 
     `floors` is what the protocol says, `needed` who needs what, `carried` what the silo should carry by its
-    declaration, and `earlier` the known shares of earlier profiles that passed, oldest first. `needs_floor` tells
-    whether the floors of needs are judged: they are of columns of gold.
+    declaration, `not_carried` what its mappings never fill. `earlier` are the known shares of earlier profiles that
+    passed, oldest first. `needs_floor` tells whether the floors of needs are judged: they are of columns of gold.
     """
 
     floors: Mapping[str, Completeness] = field(default_factory=dict)
     needed: Mapping[str, Needed] = field(default_factory=dict)
     carried: Collection[str] = ()
+    not_carried: Collection[str] = ()
     earlier: Mapping[str, Sequence[float]] = field(default_factory=dict)
     needs_floor: bool = False
     stops: bool = True
@@ -90,7 +91,8 @@ def judge(cell: Cell, rules: Rules) -> Judged:
         is_closed = is_declared and cell.known_percent >= closed
         said: tuple[Finding, str] = ("gap is closed", "warn") if is_closed else ("", "")
         return Judged(cell, *said, limit, by, gap, is_declared)
-    return Judged(cell, finding, _severity(finding, declared, needed, rules), limit, by, "", is_declared)
+    must_hold = needed is not None and cell.name not in rules.not_carried
+    return Judged(cell, finding, _severity(finding, declared, must_hold, rules), limit, by, "", is_declared)
 
 
 def _floor(declared: Completeness | None, needed: Needed | None, rules: Rules) -> float | None:
@@ -114,10 +116,10 @@ def _finding(cell: Cell, is_wanted: bool, floor: float | None, least: float | No
     return "", limit
 
 
-def _severity(finding: Finding, declared: Completeness | None, needed: Needed | None, rules: Rules) -> str:
+def _severity(finding: Finding, declared: Completeness | None, must_hold: bool, rules: Rules) -> str:
     if not finding:
         return ""
-    if rules.stops and needed and finding in ("empty", "collapsed"):
+    if rules.stops and must_hold and finding in ("empty", "collapsed"):
         return "fail"
     if rules.stops and declared and declared.severity == "fail":
         return "fail"
