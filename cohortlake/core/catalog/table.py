@@ -50,6 +50,8 @@ class Table(Declaration):
     """A table of gold.
 
     `source` says how it is made: `view` (view.json beside it), `sql` (table.sql), or `persons` (the linked patients).
+    `coded_in` names the code system (a URI) that a concept's columns prefer: `condition` is `condition_code` and
+    `condition_system`. A row without such a code has the source's first coding there; `cohortlake codes` counts it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Table(Declaration):
     key: Annotated[list[str], Field(min_length=1)]
     columns: Annotated[dict[str, Column], Field(min_length=1)]
     standard_units: StandardUnits | None = None
+    coded_in: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _key_is_columns(self) -> Table:
@@ -83,6 +86,14 @@ class Table(Declaration):
                     raise ValueError(f"standard_units names {name!r}, which is not one of the columns")
                 if self.columns[name].type != types.get(name, self.columns[name].type):
                     raise ValueError(f"column {name!r} must be a DOUBLE: standard_units makes it")
+        return self
+
+    @model_validator(mode="after")
+    def _coded_in_names_columns(self) -> Table:
+        for concept in self.coded_in:
+            for name in (f"{concept}_code", f"{concept}_system"):
+                if name not in self.columns:
+                    raise ValueError(f"coded_in names {concept!r}, but {name!r} is not one of the columns")
         return self
 
     @property
