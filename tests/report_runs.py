@@ -107,6 +107,7 @@ def csv_silo(run: RunMaker, land_held: int = 0, unmapped: Record | None = None, 
     through = silver_rows(CSV_ROWS | {"claims_transactions": CSV_ROWS["claims_transactions"] - land_held}, CSV)
     not_mapped = {"payer_transitions": 801, "supplies": 1304}
     facts = {"batch": f"{CSV}-000001", "unexpected": {}, "unmapped": unmapped or {}, "not_mapped": not_mapped}
+    facts["unmapped_codes"] = {"gender": 2, "ucum": 1} if unmapped else {}
     facts["mapped"] = {"panels 1.0.0": 41} if unmapped else {}
     books = [book(name, rows) for name, rows in through.items() if name != "bronze.claims_transactions"]
     run.step(f"standardise.{CSV}", "ingest", 52.9, books, facts)
@@ -248,7 +249,7 @@ def faulty_run(lake: Lake) -> str:
     """Records rejected by every step, unmapped codes, unexpected fields, older versions; synthetic rows withheld."""
     run = RunMaker(lake)
     fhir_silo(run, land_held=4, held=17, gated=62, older=1203)
-    csv_silo(run, land_held=9, unmapped={"gender: U": 12, "gender: X": 3, "ucum: {score}": 1728})
+    csv_silo(run, land_held=9, unmapped={"gender": 15, "ucum": 1728})
     gold(run)
     training(run, made=0)
     hold(lake, run.run_id, FHIR, "land", "Observation", ["land: not UTF-8"], 2)

@@ -53,7 +53,7 @@ def test_hostile_names_stay_text(lake: Lake) -> None:
     bad = "</style></script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
     run = records.RunMaker(lake)
     runs.land(run, "silo", {bad: 3}, {}, files_rejected={bad: bad}, empty_files=[bad], files_deferred=[bad])
-    facts = {"batch": bad, "unexpected": {bad: {bad: 1}}, "unmapped": {f"{bad}: 1": 2}, "not_mapped": {bad: 1}}
+    facts = {"batch": bad, "unexpected": {bad: {bad: 1}}, "unmapped": {bad: 2}, "not_mapped": {bad: 1}}
     run.step("standardise.silo", "ingest", 1, [records.book(bad, 3)], facts)
     run.step("gate.silo", "ingest", 1, facts=runs.checks("silo", {bad: (bad, bad, bad, 1, 3, 33.3)}))
     run.step("publish.silo", "ingest", 1, error={"class": "UsageError", "message": bad, "hint": bad})
@@ -88,7 +88,8 @@ JSON = st.recursive(
     max_leaves=6,
 )
 FACTS = (
-    "feeds", "files", "files_new", "bytes", "unexpected", "unmapped", "not_mapped", "files_rejected", "empty_files",
+    "feeds", "files", "files_new", "bytes", "unexpected", "unmapped", "unmapped_codes", "not_mapped", "files_rejected",
+    "empty_files",
     "checks", "attrition", "counts", "by_split", "by_stratum", "by_split_and_stratum", "missing", "scores", "lift",
     "distributions", "dropped", "made", "why", "version", "rows", "unchanged",
 )  # fmt: skip

@@ -61,6 +61,9 @@ class Table(Declaration):
     records that are linked, as `resolve` declares).
 
     `person_of` are columns made of others: the person of the patient whose key the other column holds.
+
+    `coded_in` names the code system (a URI) that a concept's columns prefer: `condition` is `condition_code` and
+    `condition_system`. A row without such a code has the source's first coding there; `cohortlake codes` counts it.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Table(Declaration):
     standard_units: StandardUnits | None = None
     person_of: dict[str, str] = {}
     resolve: Resolution | None = None
+    coded_in: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _key_is_columns(self) -> Table:
@@ -119,6 +123,14 @@ class Table(Declaration):
             for name, kind in told.items():
                 if kind and self.columns[name].type != kind:
                     raise ValueError(f"column {name!r} must be a {kind}: resolve makes it")
+        return self
+
+    @model_validator(mode="after")
+    def _coded_in_names_columns(self) -> Table:
+        for concept in self.coded_in:
+            for name in (f"{concept}_code", f"{concept}_system"):
+                if name not in self.columns:
+                    raise ValueError(f"coded_in names {concept!r}, but {name!r} is not one of the columns")
         return self
 
     @property
