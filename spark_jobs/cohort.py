@@ -77,6 +77,7 @@ def run(ctx: Context) -> StepResult:
     check_rows(cohort_folder(ctx), cohort, rows, int(is_in.sum()))
     rows = _finished(cohort, rows, persons)
     facts = {"cohort": cohort.name, "inputs": pinned, "attrition": steps, **describe(rows.to_pandas(), cohort)}
+    facts["unlinked_patients"] = len(set(rows["patient_key"].to_pylist()) - set(persons))
     unstage(ctx, "synthetic")  # those there may be were made from other rows
     stage(ctx, "cohort", rows, facts)
     ctx.progress(3, 3, "staged")

@@ -1,7 +1,7 @@
 """The person of each patient: the one place where a training set learns which records are one human's.
 
-A patient is a record of a silo (`patient_key`); a person may have several (`person_key`). Which curated table says so is
-read off the declarations: the one whose rows are patients (its key is `patient_key`) and that has a `person_key`.
+A patient is a record of a silo (`patient_key`); a person may have several (`person_key`). Which curated table says so
+is read off the declarations: the one whose rows are patients (its key is `patient_key`) and that has a `person_key`.
 """
 
 from __future__ import annotations

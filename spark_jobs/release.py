@@ -20,6 +20,8 @@ from cohortlake.core.catalog import Cohort
 from cohortlake.core.datasheet import datasheet
 from cohortlake.core.errors import GateFailedError
 from cohortlake.core.lake import write_error
+from cohortlake.core.release_counts import count_release
+from cohortlake.core.release_facts import ReleaseFacts, differences
 from cohortlake.core.releases import FACTS, SPLITS, file_sha256, release_version
 from spark_jobs import delta
 from spark_jobs.books import receipt, recover
@@ -67,7 +69,9 @@ def check(rows: pa.Table) -> None:
     if shared := len(set(synthetic["patient_key"].to_pylist()) & set(real["patient_key"].to_pylist())):
         raise GateFailedError(f"{shared} synthetic keys are real ones", "Give the recipe another namespace.")
     if marked := len(synthetic) - synthetic["person_key"].null_count:
-        raise GateFailedError(f"{marked} synthetic rows have a person_key: they are nobody", "Report this: it is a fault.")
+        raise GateFailedError(
+            f"{marked} synthetic rows have a person_key: they are nobody", "Report this: it is a fault."
+        )
     if unknown := real["person_key"].null_count:
         raise GateFailedError(f"{unknown} real rows have no person_key", "Report this: it is a fault.")
     for key, whose in (("person_key", "persons"), ("patient_key", "patients")):
@@ -77,6 +81,28 @@ def check(rows: pa.Table) -> None:
             raise GateFailedError(
                 f"{len(shared)} {whose} ({key}) are in more than one split: {between}", "Report this: it is a fault."
             )
+
+
+def stated(cohort: Cohort, folder: Path, facts: dict[str, Any], version: str) -> ReleaseFacts:
+    """The facts of the release in `folder`: counted from its files, beside what the steps did (`facts`).
+
+    Raises GateFailedError where a step claims other numbers of its rows: what was written is not what was drawn.
+    """
+    counted = count_release(folder, cohort.features)
+    wrong = differences(counted, facts)
+    if sum(counted.synthetic_rows.values()) != facts["synthetic"]["made"]:
+        wrong.append("synthetic.made")
+    if counted.persons_in_several_splits:
+        wrong.append("persons in one split")
+    if wrong:
+        raise GateFailedError(
+            f"{cohort.name}: counted from the files, these differ from what the steps claim: {', '.join(wrong)}",
+            "Report this: it is a fault.",
+        )
+    names = ("cohort", "declared_version", "inputs", "attrition", "unlinked_patients", "synthetic")
+    told = {name: facts[name] for name in names if name in facts}
+    reasons = {"missing_reasons": facts.get("missing_reasons", {})}
+    return ReleaseFacts.model_validate({**counted.model_dump(), **told, **reasons, "version": version})
 
 
 def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]) -> tuple[str, bool]:
@@ -94,11 +120,13 @@ def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]
         if (folder / version).exists():
             shutil.rmtree(partial)
             return version, False
+        release = stated(cohort, partial, facts, version)
         sheet = partial / DATASHEET
-        sheet.write_text(datasheet(cohort, {**facts, "version": version}), encoding="utf-8")
+        sheet.write_text(datasheet(cohort, release), encoding="utf-8")
         files[DATASHEET] = file_sha256(sheet)
         released_at = datetime.now(UTC).isoformat(timespec="seconds")
-        delta.write_json(partial / FACTS, {**facts, "version": version, "released_at": released_at, "files": files})
+        told = release.model_dump(mode="json")
+        delta.write_json(partial / FACTS, {**told, "released_at": released_at, "files": files})
         for path in partial.iterdir():
             path.chmod(0o444)
         partial.rename(folder / version)

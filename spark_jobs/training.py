@@ -53,7 +53,8 @@ def recipe(ctx: Context) -> dict[str, str]:
 def inputs(ctx: Context) -> dict[str, dict[str, Any]]:
     """All that a release depends on: the definition's files (SHA-256), the gold tables' versions, the packages.
 
-    A gold table counts if the SQL names it, or if it says which records are one person's: others may change and bring no new release.
+    A gold table counts if the SQL names it, or if it says which records are one person's: others may change and bring
+    no new release.
     """
     text = "\n".join((cohort_folder(ctx) / name).read_text(encoding="utf-8") for name in SQL)
     words = {person_table(ctx.catalog), *re.findall(r"\w+", text)}
