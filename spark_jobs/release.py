@@ -20,6 +20,8 @@ from cohortlake.core.catalog import Cohort
 from cohortlake.core.datasheet import datasheet
 from cohortlake.core.errors import GateFailedError
 from cohortlake.core.lake import write_error
+from cohortlake.core.release_counts import count_release
+from cohortlake.core.release_facts import ReleaseFacts, differences
 from cohortlake.core.releases import FACTS, SPLITS, file_sha256, release_version
 from spark_jobs import delta
 from spark_jobs.books import receipt, recover
@@ -81,6 +83,28 @@ def check(rows: pa.Table) -> None:
             )
 
 
+def stated(cohort: Cohort, folder: Path, facts: dict[str, Any], version: str) -> ReleaseFacts:
+    """The facts of the release in `folder`: counted from its files, beside what the steps did (`facts`).
+
+    Raises GateFailedError where a step claims other numbers of its rows: what was written is not what was drawn.
+    """
+    counted = count_release(folder, cohort.features)
+    wrong = differences(counted, facts)
+    if sum(counted.synthetic_rows.values()) != facts["synthetic"]["made"]:
+        wrong.append("synthetic.made")
+    if counted.persons_in_several_splits:
+        wrong.append("persons in one split")
+    if wrong:
+        raise GateFailedError(
+            f"{cohort.name}: counted from the files, these differ from what the steps claim: {', '.join(wrong)}",
+            "Report this: it is a fault.",
+        )
+    names = ("cohort", "declared_version", "inputs", "attrition", "unlinked_patients", "synthetic")
+    told = {name: facts[name] for name in names if name in facts}
+    reasons = {"missing_reasons": facts.get("missing_reasons", {})}
+    return ReleaseFacts.model_validate({**counted.model_dump(), **told, **reasons, "version": version})
+
+
 def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]) -> tuple[str, bool]:
     """Write the release unless it is there; gives its version, and whether it is new."""
     partial = folder / PARTIAL
@@ -96,11 +120,13 @@ def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]
         if (folder / version).exists():
             shutil.rmtree(partial)
             return version, False
+        release = stated(cohort, partial, facts, version)
         sheet = partial / DATASHEET
-        sheet.write_text(datasheet(cohort, {**facts, "version": version}), encoding="utf-8")
+        sheet.write_text(datasheet(cohort, release), encoding="utf-8")
         files[DATASHEET] = file_sha256(sheet)
         released_at = datetime.now(UTC).isoformat(timespec="seconds")
-        delta.write_json(partial / FACTS, {**facts, "version": version, "released_at": released_at, "files": files})
+        told = release.model_dump(mode="json")
+        delta.write_json(partial / FACTS, {**told, "released_at": released_at, "files": files})
         for path in partial.iterdir():
             path.chmod(0o444)
         partial.rename(folder / version)

@@ -11,10 +11,10 @@ import pytest
 
 from cohortlake.core.errors import CatalogError, GateFailedError
 from spark_jobs.release import check
-from synthetic.augment import check_namespace, dropped, modelling_frame, shortfall, sparsest, to_arrow, with_keys
+from synthetic.augment import check_namespace, sparsest, with_keys
 from synthetic.generator import missing_patterns, sample
-from synthetic.lift import auroc, compare
 from synthetic.recipe import MinScores, Recipe, read_recipe
+from synthetic.sampler import dropped, modelling_frame, to_arrow
 
 TYPES = {"age_years": "number", "ldl_mg_per_dl": "number", "hdl_mg_per_dl": "number"}
 TYPES |= {"gender": "category", "is_smoker": "boolean", "site": "category", "outcome": "boolean"}
@@ -189,12 +189,6 @@ def test_synthetic_rows_carry_their_mark(made: pa.Table) -> None:
     assert rows[["person_key", "silo", "index_date"]].isna().all(axis=None)
 
 
-def test_scores_below_the_recipe_are_named() -> None:
-    scores = {"column_shapes": 0.9, "column_pair_trends": None, "new_rows": 0.5}
-    assert shortfall(scores, a_recipe()) == "withheld: column_pair_trends None < 0.4, new_rows 0.5 < 0.9"
-    assert shortfall({"column_shapes": 0.9, "column_pair_trends": 0.9, "new_rows": 1.0}, a_recipe()) == ""
-
-
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
@@ -233,17 +227,3 @@ def test_a_release_refuses_rows_without_a_person(made: pa.Table) -> None:
         check(pa.concat_tables([real, with_column(synthetic, "person_key", list("abcd"))]))
     with pytest.raises(GateFailedError, match="4 real rows have no person_key"):
         check(pa.concat_tables([with_column(real, "person_key", [None] * 4), synthetic]))
-
-
-def test_auroc_counts_ties_as_half() -> None:
-    assert auroc(np.array([True, True, False, False]), np.array([0.9, 0.5, 0.5, 0.1])) == 0.875
-
-
-def test_lift_says_when_it_cannot_tell() -> None:
-    rows = some_rows(80).to_pandas()
-    outcome = rows["outcome"].to_numpy(float)
-    blind, keen = np.full(80, 0.5), outcome * 0.8 + 0.1
-    assert compare(rows, blind, blind, seed=1)["verdict"] == "inconclusive"
-    assert compare(rows, blind, keen, seed=1)["verdict"] == "helps"
-    assert compare(rows, keen, blind, seed=1)["verdict"] == "hurts"
-    assert compare(rows[:10], blind[:10], keen[:10], seed=1)["why"].endswith("of at least 10 each")
