@@ -8,9 +8,11 @@ The cohort's three SQL files run over the pinned versions of the gold tables; th
 | `features.sql` | patient_key, silo, index_date, the declared features | in the cohort |
 | `outcome.sql` | patient_key, index_date, outcome | in the cohort |
 
-A candidate is in if every `in_*` is true and no `out_*` is; a criterion that is null is not true. The later two read
-the rows that are in from the view `cohort_index`. A person may have several index dates, and records in several silos:
-counts and splits are by person (`person_key`), not by record (`patient_key`).
+A candidate is in if every `in_*` is true and no `out_*` is; a criterion that is null is not true. Whose records cannot
+tell what the criteria and the outcome need is left out before, and a feature that cannot be known is null, whatever the
+SQL says (`spark_jobs.eligibility`). `features.sql` and `outcome.sql` read the rows that are in from the view
+`cohort_index`. A person may have several index dates, and records in several silos: counts and splits are by person
+(`person_key`), not by record (`patient_key`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from cohortlake.core.catalog.cohort import Splits
 from cohortlake.core.errors import CatalogError, GateFailedError
 from spark_jobs import delta_read
 from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.eligibility import Eligibility, row_needs, withhold
 from spark_jobs.person_keys import person_keys, person_of
 from spark_jobs.training import (
     KEYS,
@@ -67,17 +70,23 @@ def run(ctx: Context) -> StepResult:
         persons = person_keys(ctx, pinned["gold"])
         flags = candidates.to_pandas()
         flags["person_key"] = [person_of(key, persons) for key in flags["patient_key"]]
-        steps = attrition(flags, cohort)
+        known = Eligibility(ctx.lake, ctx.catalog, pinned["gold"], candidates)
+        needs = {need.column: ~flags["patient_key"].isin(known.lacking(need)) for need in row_needs(cohort)}
+        steps = attrition(flags, cohort, needs)
         inclusion, exclusion = _criteria(cohort)
         is_in = flags[inclusion].all(axis=1) & ~flags[exclusion].any(axis=1)
+        for can_tell in needs.values():
+            is_in &= can_tell
         _check_index(ctx, flags[is_in], steps)
         ctx.progress(1, 3, f"{int(is_in.sum())} of {len(flags)} candidates")
         rows = _rows(ctx, cohort, candidates.select(list(KEYS)).filter(pa.array(is_in)))
     ctx.progress(2, 3, "features and outcome")
     check_rows(cohort_folder(ctx), cohort, rows, int(is_in.sum()))
+    rows, unknown = withhold(rows, cohort, known)
     rows = _finished(cohort, rows, persons)
     facts = {"cohort": cohort.name, "inputs": pinned, "attrition": steps, **describe(rows.to_pandas(), cohort)}
     facts["unlinked_patients"] = len(set(rows["patient_key"].to_pylist()) - set(persons))
+    facts["cannot_be_known"] = unknown
     unstage(ctx, "synthetic")  # those there may be were made from other rows
     stage(ctx, "cohort", rows, facts)
     ctx.progress(3, 3, "staged")
@@ -135,10 +144,21 @@ def _candidates(ctx: Context, cohort: Cohort) -> pa.Table:
     return frame.select(*KEYS, *(F.coalesce(F.col(name), F.lit(False)).alias(name) for name in flags)).toArrow()
 
 
-def attrition(flags: pd.DataFrame, cohort: Cohort) -> list[dict[str, Any]]:
-    """How many candidates are left after each criterion, in the declared order: rows, persons, rows by silo."""
+def attrition(
+    flags: pd.DataFrame, cohort: Cohort, needs: Mapping[str, pd.Series] | None = None
+) -> list[dict[str, Any]]:
+    """How many candidates are left after each criterion, in the declared order: rows, persons, rows by silo.
+
+    `needs` tells by column whether a candidate's records can tell it; who they cannot tell of is left out first, since
+    no criterion can be judged of them.
+    """
     inclusion, exclusion = _criteria(cohort)
     steps = [("candidates", "every candidate", None)]
+    steps += [
+        ("eligibility", f"left out: the silo cannot tell {column}", can_tell)
+        for column, can_tell in (needs or {}).items()
+        if not can_tell.all()
+    ]
     steps += [("inclusion", text, flags[name]) for text, name in zip(cohort.inclusion, inclusion, strict=True)]
     steps += [("exclusion", text, ~flags[name]) for text, name in zip(cohort.exclusion, exclusion, strict=True)]
     left = flags

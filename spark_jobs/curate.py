@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -21,11 +20,12 @@ from cohortlake.core.lake import Lake
 from cohortlake.core.views import compile_view
 from spark_jobs import delta, delta_read
 from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.link_tables import live, read_members
+from spark_jobs.fhir_types import table_schema
 from spark_jobs.link_tables import table as members_table
-from spark_jobs.match import replaced_keys, stand
+from spark_jobs.match import replaced_keys
 from spark_jobs.materialise import check_columns, view_structs, write_views
-from spark_jobs.pseudonyms import pseudonym, pseudonym_of, vault_secret
+from spark_jobs.person_rows import person_keys, persons_of
+from spark_jobs.pseudonyms import pseudonym, vault_secret
 from spark_jobs.staged import Staged, write_staged
 
 THREADS = 2
@@ -106,14 +106,17 @@ def staged_frame(ctx: Context, staged: Staged, table: Table) -> DataFrame:
     return delta_read.read_parts(ctx.spark, ctx.lake.gold(table.name), staged.parts, schema)
 
 
-def _persons(ctx: Context, replaced: pa.Table) -> DataFrame:
-    """The person of each patient that stands in gold: patient_key, silo, person_key."""
-    secret = vault_secret(ctx.lake)
-    members = sorted(live(read_members(ctx.lake)).items())
-    rows = [(pseudonym_of(secret, silo, "Patient", patient), silo, person) for (silo, patient), person in members]
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    made = pa.table([pa.array(column, pa.string()) for column in columns], names=["patient_key", "silo", "person_key"])
-    return ctx.spark.createDataFrame(stand(made, "patient_key", replaced))
+def _persons(ctx: Context, table: Table, patients: Staged, folder: Path) -> Staged:
+    """Stage one row a human, made of the staged rows of `patients`."""
+    place = ctx.lake.gold(table.name)
+    schema = table_schema({name: column.type for name, column in table.columns.items()})
+    parts = []
+    if table.resolve is not None and patients.parts:
+        rows = persons_of([ctx.lake.gold(patients.table) / part.path for part in patients.parts], table.resolve, schema)
+        parts = [delta.write_part(place, rows, {})] if rows.num_rows else []
+    staged = Staged(table.name, parts, sum(part.rows for part in parts))
+    write_staged(folder, staged)
+    return staged
 
 
 def run(ctx: Context) -> StepResult:
@@ -128,7 +131,7 @@ def run(ctx: Context) -> StepResult:
         return StepResult([], {"unchanged": True})
     types = {name: version for name, version in made_from["silver"].items() if version >= 0}
     key = pseudonym(vault_secret(ctx.lake))
-    replaced = replaced_keys(ctx.lake, vault_secret(ctx.lake))
+    replaced, persons = replaced_keys(ctx.lake, vault_secret(ctx.lake)), person_keys(ctx.lake)
     by_type: dict[str, dict[str, Table]] = {}
     for table in ctx.catalog.tables.values():
         if table.is_view and (name := str(ctx.catalog.views[table.name]["resource"])) in types:
@@ -142,7 +145,7 @@ def run(ctx: Context) -> StepResult:
         views = {table.name: (table, compile_view(ctx.catalog.views[table.name])) for table in tables.values()}
         silver = delta_read.read(ctx.spark, ctx.lake.silver(name), types[name])
         folders = {table: ctx.lake.gold(table) for table in tables}
-        made = write_views(view_structs(silver, views, key), tables, folders, replaced, ctx.catalog.units)
+        made = write_views(view_structs(silver, views, key), tables, folders, replaced, ctx.catalog.units, persons)
         for staged in made.values():
             write_staged(folder, staged)
         done += len(tables)
@@ -159,7 +162,8 @@ def run(ctx: Context) -> StepResult:
         for table in ctx.catalog.tables.values():
             if not table.is_sql:
                 if table.source == "persons":
-                    staged[table.name] = _stage(ctx, _persons(ctx, replaced), table, folder)
+                    patients = staged.get(table.needs[0], Staged(table.needs[0], [], 0))
+                    staged[table.name] = _persons(ctx, table, patients, folder)
                     done += 1
                     ctx.progress(done, total, table.name)
                 empty = staged.setdefault(table.name, Staged(table.name, [], 0))

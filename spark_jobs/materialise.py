@@ -20,6 +20,7 @@ from cohortlake.core.views.needed import needed
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION, table_schema
 from spark_jobs.match import stand
+from spark_jobs.person_rows import with_persons
 from spark_jobs.staged import Staged
 from spark_jobs.units import Converter, in_standard_units
 from spark_jobs.view_source import resources
@@ -43,7 +44,7 @@ def check_columns(table: Table, made: Sequence[str]) -> None:
 def view_structs(silver: DataFrame, views: Mapping[str, tuple[Table, ViewPlan]], key: SqlKey) -> DataFrame:
     """A column a view, named as its table: in the view's rows a struct of the declared columns, null in the others'.
 
-    Those of `standard_units` are not among them; they are made where the rows are written.
+    Those of `standard_units` and `person_of` are not among them; they are made where the rows are written.
     """
     plans = {name: view for name, (_, view) in views.items()}
     rows = resources(silver, needed(*plans.values()))
@@ -62,11 +63,13 @@ def _declared(table: Table, view: str) -> Column:
 
 
 def write_views(
-    structs: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path], replaced: pa.Table, units: Units
-) -> dict[str, Staged]:
+    structs: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path], replaced: pa.Table, units: Units,
+    persons: pa.Table,
+) -> dict[str, Staged]:  # fmt: skip
     """Write each table's rows as parts below its folder, in one job; no reader sees them before `delta.commit`.
 
-    `replaced` are keys that others stand for (`spark_jobs.match`), `units` what `standard_units` are made by.
+    `replaced` are keys that others stand for (`spark_jobs.match`), `units` what `standard_units` are made by, `persons`
+    what `person_of` is looked up in (`person_rows.PERSON_KEYS`).
     """
     schemas = {
         name: table_schema({column: declared.type for column, declared in table.columns.items()})
@@ -91,6 +94,7 @@ def write_views(
                     rows = pa.Table.from_struct_array(found)
                     if (declared := tables[name].standard_units) is not None:
                         rows = in_standard_units(rows, declared, converter)
+                    rows = with_persons(rows, tables[name].person_of, persons)
                     waiting[name].append(stand(rows.select(schema.names).cast(schema), tables[name].key[0], replaced))
                 if sum(table.num_rows for table in waiting[name]) >= ROWS_PER_PART:
                     yield from write(name)

@@ -4,7 +4,7 @@
 LAKE/phi/       bronze/<silo>  silver/<ResourceType>  tombstones  same_facts  persons/  quarantine  staging/  vault/
                 erased  erasing.json
 LAKE/research/  gold/<table>   releases/<cohort>/<version>/  staging/
-LAKE/ops/       accounting  runs/<run>/<step>.json  docs/  locks/
+LAKE/ops/       accounting  completeness  runs/<run>/<step>.json  docs/  locks/
 ```
 """
 

@@ -6,13 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from cohortlake.core.catalog.attributes import Resolution, told_columns
+from cohortlake.core.catalog.completeness import Need
 from cohortlake.core.catalog.source import Declaration
 
 PrivacyClass = Literal["identifier", "quasi_identifier", "sensitive", "none"]
 
 
 class Column(Declaration):
-    """A column: `type` is a Spark SQL type. `privacy` is its class; an `identifier` never leaves the phi zone."""
+    """A column: `type` is a Spark SQL type. `privacy` is its class; an `identifier` never leaves the phi zone.
+
+    `code_system` is the system that a code should be in, where its view does not say so. `needs` are the columns of
+    other tables without which this one cannot be known.
+    """
 
     type: Literal["STRING", "BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL(18,2)", "DATE", "TIMESTAMP"]
     description: str
@@ -20,6 +26,8 @@ class Column(Declaration):
     unit: str | None = None
     is_required: bool = False
     references: str | None = None
+    code_system: str | None = None
+    needs: list[Need] = []
 
 
 class StandardUnits(Declaration):
@@ -49,7 +57,10 @@ class StandardUnits(Declaration):
 class Table(Declaration):
     """A table of gold.
 
-    `source` says how it is made: `view` (view.json beside it), `sql` (table.sql), or `persons` (the linked patients).
+    `source` says how it is made: `view` (view.json beside it), `sql` (table.sql), or `persons` (one row a human, of the
+    records that are linked, as `resolve` declares).
+
+    `person_of` are columns made of others: the person of the patient whose key the other column holds.
     """
 
     name: str
@@ -61,6 +72,8 @@ class Table(Declaration):
     key: Annotated[list[str], Field(min_length=1)]
     columns: Annotated[dict[str, Column], Field(min_length=1)]
     standard_units: StandardUnits | None = None
+    person_of: dict[str, str] = {}
+    resolve: Resolution | None = None
 
     @model_validator(mode="after")
     def _key_is_columns(self) -> Table:
@@ -85,10 +98,33 @@ class Table(Declaration):
                     raise ValueError(f"column {name!r} must be a DOUBLE: standard_units makes it")
         return self
 
+    @model_validator(mode="after")
+    def _persons_are_columns(self) -> Table:
+        if self.person_of and not self.is_view:
+            raise ValueError("person_of is for tables that are made from a view")
+        for name in (*self.person_of, *self.person_of.values()):
+            if name not in self.columns:
+                raise ValueError(f"person_of names {name!r}, which is not one of the columns")
+        if (self.source == "persons") != (self.resolve is not None):
+            raise ValueError("a table from persons, and no other, says by resolve what a human's records become")
+        if self.resolve is not None:
+            if len(self.needs) != 1:
+                raise ValueError("a table from persons needs one table: that of the records")
+            told = {"person_key": "STRING", "record_count": "INT", "silo_count": "INT", "source_count": "INT"}
+            for name, attribute in self.resolve.attributes.items():
+                told |= dict.fromkeys(attribute.columns, "") | told_columns(name)
+            if set(told) != set(self.columns):
+                wrong = sorted(set(told) ^ set(self.columns))
+                raise ValueError(f"resolve and the columns do not name the same: {', '.join(wrong)}")
+            for name, kind in told.items():
+                if kind and self.columns[name].type != kind:
+                    raise ValueError(f"column {name!r} must be a {kind}: resolve makes it")
+        return self
+
     @property
     def viewed(self) -> tuple[str, ...]:
-        """The columns that the table's view or SQL makes: all but those of `standard_units`."""
-        made = self.standard_units.made if self.standard_units else ()
+        """The columns that the table's view or SQL makes: all but those of `standard_units` and `person_of`."""
+        made = (*(self.standard_units.made if self.standard_units else ()), *self.person_of)
         return tuple(name for name in self.columns if name not in made)
 
     @property
