@@ -75,8 +75,8 @@ class Counted(Facts):
 class ReleaseFacts(Counted):
     """All that a release states of itself.
 
-    `cannot_be_known` is missing rows by feature and reason, where a silo cannot tell it; `unlinked_patients` are records
-    that no table gives a person, each of which counts as one; `synthetic` is what the step `augment` found
+    `cannot_be_known` is missing rows by feature and reason, where a silo cannot tell it; `unlinked_patients` are
+    records that no table gives a person, each of which counts as one; `synthetic` is what the step `augment` found
     (docs/augmentation.md).
     """
 
