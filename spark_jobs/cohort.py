@@ -85,8 +85,8 @@ def run(ctx: Context) -> StepResult:
     rows, unknown = withhold(rows, cohort, known)
     rows = _finished(cohort, rows, persons)
     facts = {"cohort": cohort.name, "inputs": pinned, "attrition": steps, **describe(rows.to_pandas(), cohort)}
-    facts["missing_reasons"] = unknown
     facts["unlinked_patients"] = len(set(rows["patient_key"].to_pylist()) - set(persons))
+    facts["cannot_be_known"] = unknown
     unstage(ctx, "synthetic")  # those there may be were made from other rows
     stage(ctx, "cohort", rows, facts)
     ctx.progress(3, 3, "staged")

@@ -21,7 +21,7 @@ from cohortlake.core.datasheet import datasheet
 from cohortlake.core.errors import GateFailedError
 from cohortlake.core.lake import write_error
 from cohortlake.core.release_counts import count_release
-from cohortlake.core.release_facts import ReleaseFacts, differences
+from cohortlake.core.release_facts import Counted, ReleaseFacts, differences
 from cohortlake.core.releases import FACTS, SPLITS, file_sha256, release_version
 from spark_jobs import delta
 from spark_jobs.books import receipt, recover
@@ -99,10 +99,9 @@ def stated(cohort: Cohort, folder: Path, facts: dict[str, Any], version: str) ->
             f"{cohort.name}: counted from the files, these differ from what the steps claim: {', '.join(wrong)}",
             "Report this: it is a fault.",
         )
-    names = ("cohort", "declared_version", "inputs", "attrition", "unlinked_patients", "synthetic")
+    names = {*ReleaseFacts.model_fields} - {*Counted.model_fields, "version"}
     told = {name: facts[name] for name in names if name in facts}
-    reasons = {"missing_reasons": facts.get("missing_reasons", {})}
-    return ReleaseFacts.model_validate({**counted.model_dump(), **told, **reasons, "version": version})
+    return ReleaseFacts.model_validate({**counted.model_dump(), **told, "version": version})
 
 
 def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]) -> tuple[str, bool]:

@@ -140,3 +140,11 @@ def fitted(real: Rows, draw: np.random.Generator, count: int) -> Rows:
         rows = pd.DataFrame(draw.multivariate_normal(values.mean(axis=0), spread, share), columns=names)
         parts.append(rows.assign(outcome=outcome, is_flagged=True))
     return pd.concat(parts, ignore_index=True)
+
+
+def accepted_by_chance(trials: int) -> int:
+    """In how many trials an honest generator is accepted, where nothing tells the outcome, so that none can help."""
+    asked = recipe(target_rows=80, lift={"comparators": ["logistic_regression"], "redraws": 16})
+    nothing = Population(markers=3, by_age=0, by_marker=0)
+    cohorts = (nothing.cohort(seed, sparse=60, others=60) for seed in range(trials))
+    return sum(ask(rows, fitted, asked).is_accepted for rows in cohorts)

@@ -49,38 +49,22 @@ def _counts(label: str, groups: Mapping[str, Counts]) -> str:
 def _attrition(steps: Sequence[AttritionStep]) -> str:
     silos = list(steps[0].silos)
     rows = [
-        (
-            step.kind,
-            step.criterion,
-            step.rows,
-            step.persons,
-            *(step.silos[silo] for silo in silos),
-            _reasons(step.reasons),
-        )
-        for step in steps
+        (step.kind, step.criterion, step.rows, step.persons, *(step.silos[silo] for silo in silos)) for step in steps
     ]
-    head = ("step", "criterion", "rows left", "persons left", *(f"rows from {silo}" for silo in silos), "left out for")
-    if not any(step.reasons for step in steps):
-        head, rows = head[:-1], [row[:-1] for row in rows]
-    return _table(head, rows)
+    return _table(("step", "criterion", "rows left", "persons left", *(f"rows from {silo}" for silo in silos)), rows)
 
 
-def _reasons(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason}: {rows}" for reason, rows in sorted(reasons.items()))
+def _missing(name: str, facts: ReleaseFacts) -> str:
+    """The rows without a feature, and of how many of them it cannot be known, and why."""
+    told = "".join(f"; {count} rows: {reason}" for reason, count in facts.cannot_be_known.get(name, {}).items())
+    return _rows(facts.missing[name], facts.counts.rows) + told
 
 
 def _features(cohort: Cohort, facts: ReleaseFacts) -> str:
-    rows, reasons = facts.counts.rows, facts.missing_reasons
     return _table(
         ("column", "type", "unit", "rows missing", "meaning"),
         [
-            (
-                name,
-                feature.type,
-                feature.unit or "",
-                _rows(facts.missing[name], rows) + (f": {_reasons(reasons[name])}" if reasons.get(name) else ""),
-                feature.description,
-            )
+            (name, feature.type, feature.unit or "", _missing(name, facts), feature.description)
             for name, feature in cohort.features.items()
         ],
     )

@@ -46,18 +46,17 @@ class Cell(Counts):
 
 
 class AttritionStep(Facts):
-    """What a criterion left: rows, persons, rows by silo; and why rows went, by reason, where that is known."""
+    """What a criterion left: rows, persons, rows by silo."""
 
     kind: str
     criterion: str
     rows: int
     persons: int
     silos: dict[str, int]
-    reasons: dict[str, int] = Field(default={})
 
 
 class Counted(Facts):
-    """What is counted from the released files. `missing` is rows by feature; `missing_reasons` by feature and reason.
+    """What is counted from the released files. `missing` is rows by feature.
 
     `patients` are the records (`patient_key`) of the persons; `synthetic` the rows that are marked so, by split.
     """
@@ -69,14 +68,16 @@ class Counted(Facts):
     by_stratum: dict[str, Counts]
     by_split_and_stratum: list[Cell]
     missing: dict[str, int]
-    missing_reasons: dict[str, dict[str, int]] = Field(default={})
     persons_in_several_splits: int
     synthetic_rows: dict[str, int]
 
 
 class ReleaseFacts(Counted):
-    """All that a release states of itself. `synthetic` is what the step `augment` found (docs/augmentation.md);
-    `unlinked_patients` are records that no table gives a person, each of which counts as one.
+    """All that a release states of itself.
+
+    `cannot_be_known` is missing rows by feature and reason, where a silo cannot tell it; `unlinked_patients` are
+    records that no table gives a person, each of which counts as one; `synthetic` is what the step `augment` found
+    (docs/augmentation.md).
     """
 
     cohort: str
@@ -84,6 +85,7 @@ class ReleaseFacts(Counted):
     declared_version: str
     inputs: dict[str, dict[str, Any]]
     attrition: list[AttritionStep]
+    cannot_be_known: dict[str, dict[str, int]] = Field(default={})
     unlinked_patients: int = 0
     synthetic: dict[str, Any]
 
@@ -95,6 +97,9 @@ def differences(counted: Counted, claimed: Mapping[str, Any]) -> list[str]:
     """The names of facts that a step claims of its rows and that are not what was counted from the files."""
     told = counted.model_dump(mode="json")
     found = [name for name in CLAIMED if name in claimed and told[name] != claimed[name]]
+    unknown = claimed.get("cannot_be_known", {})
+    if any(sum(reasons.values()) > counted.missing[name] for name, reasons in unknown.items()):
+        found.append("cannot_be_known")
     last = claimed["attrition"][-1] if claimed.get("attrition") else None
     if last:
         silos = {silo: counts["rows"] for silo, counts in told["by_silo"].items()}

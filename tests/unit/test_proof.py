@@ -103,25 +103,9 @@ def test_records_of_one_person_are_one_person() -> None:
     assert refused(ask(rows.assign(outcome=kept), planted.copies(0), asked)) == {"evidence"}
 
 
-def null_cohort(seed: int) -> pd.DataFrame:
-    """Nothing tells the outcome: no generator can help."""
-    return Population(markers=3, by_age=0, by_marker=0).cohort(seed, sparse=60, others=60)
-
-
-def accepted_by_chance(trials: int) -> int:
-    asked = planted.recipe(target_rows=80, lift={"comparators": ["logistic_regression"], "redraws": 16})
-    return sum(ask(null_cohort(seed), planted.fitted, asked).is_accepted for seed in range(trials))
-
-
 def test_chance_is_seldom_taken_for_help() -> None:
     """Of 30 trials with nothing to find, 2.5 % would be taken by the lift alone; four would be far too many."""
-    assert accepted_by_chance(30) < 4
-
-
-@pytest.mark.acceptance
-def test_chance_is_taken_for_help_at_most_at_the_nominal_rate() -> None:
-    """Of 200 trials, 5 are 2.5 %; more than 10 would be seen once in a hundred such tests."""
-    assert accepted_by_chance(200) <= 10
+    assert planted.accepted_by_chance(30) < 4
 
 
 def test_no_person_is_on_both_sides_of_a_redraw() -> None:
