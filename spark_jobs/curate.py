@@ -17,13 +17,15 @@ from cohortlake.core.catalog import Catalog, Table
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.lake import Lake
 from cohortlake.core.views import compile_view
+from cohortlake.core.views.needed import needed
 from spark_jobs import delta, delta_read
 from spark_jobs.context import Context, StepResult
 from spark_jobs.curate_books import curated_books, given
+from spark_jobs.displays import displays
 from spark_jobs.fhir_types import table_schema
 from spark_jobs.link_tables import table as members_table
 from spark_jobs.match import replaced_keys, replaced_rows
-from spark_jobs.materialise import check_columns, view_structs, write_views
+from spark_jobs.materialise import Known, check_columns, view_structs, write_views
 from spark_jobs.person_rows import person_keys, persons_of
 from spark_jobs.pseudonyms import pseudonym, vault_secret
 from spark_jobs.staged import Staged, write_staged
@@ -34,7 +36,11 @@ BATCH_FILE = "_batch.json"
 
 def _fingerprint(catalog: Catalog) -> str:
     digest = hashlib.sha256()
-    declared = [*(catalog.folder / "tables").rglob("*.*"), *(catalog.folder / "units").glob("*.yaml")]
+    declared = [
+        *(catalog.folder / "tables").rglob("*.*"),
+        *(catalog.folder / "units").glob("*.yaml"),
+        *(catalog.folder / "conceptmaps").glob("*.*"),
+    ]
     for path in sorted(declared):
         if "example" not in path.parts:
             digest.update(path.read_bytes())
@@ -138,16 +144,20 @@ def run(ctx: Context) -> StepResult:
     for table in ctx.catalog.tables.values():
         if table.is_view and (name := str(ctx.catalog.views[table.name]["resource"])) in types:
             by_type.setdefault(name, {})[table.name] = table
+    plans = {name: [compile_view(ctx.catalog.views[table]) for table in tables] for name, tables in by_type.items()}
+    touched = {ctx.lake.silver(name): (types[name], needed(*views).tree) for name, views in plans.items()}
+    shown = displays(touched, ctx.catalog.concept_maps.values())
     made_here = [table for table in ctx.catalog.tables.values() if not table.is_view]
     total, done = sum(map(len, by_type.values())) + len(made_here), 0
 
     def of_type(name: str) -> dict[str, Staged]:
         nonlocal done
         tables = by_type[name]
-        views = {table.name: (table, compile_view(ctx.catalog.views[table.name])) for table in tables.values()}
+        views = {table: (tables[table], plan) for table, plan in zip(tables, plans[name], strict=True)}
         silver = delta_read.read(ctx.spark, ctx.lake.silver(name), types[name])
         folders = {table: ctx.lake.gold(table) for table in tables}
-        made = write_views(view_structs(silver, views, key), tables, folders, replaced, ctx.catalog.units, persons)
+        known = Known(replaced, ctx.catalog.units, persons, shown)
+        made = write_views(view_structs(silver, views, key), tables, folders, known)
         for staged in made.values():
             write_staged(folder, staged)
         done += len(tables)

@@ -136,7 +136,10 @@ def tables(
             if connection is not None and known in live:
                 count = f"{connection.table(known).count('*').fetchone()[0]:,}"
             about = declared.get(known)
-            table.add_row(known, count, about.grain if about else "", about.title if about else "(not in the catalog)")
+            title = about.title if about else "(not in the catalog)"
+            if about and about.part_of:
+                title += f" (part of {about.part_of})"
+            table.add_row(known, count, about.grain if about else "", title)
         out.print(table)
         return
     if name not in declared:

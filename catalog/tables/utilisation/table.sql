@@ -20,20 +20,23 @@ WITH activity AS (
         THEN greatest(1, datediff(to_date(ended_at), to_date(started_at)))
     END AS amount
   FROM encounters
+  WHERE is_counted
   UNION ALL
-  SELECT patient_key, silo, year(coalesce(started_at, performed_at)), 'procedure', NULL, NULL
+  SELECT patient_key, silo, year(started_at), 'procedure', NULL, NULL
   FROM procedures
-  WHERE status = 'completed'
+  WHERE is_counted
   UNION ALL
   SELECT patient_key, silo, year(ordered_at), 'order', NULL, NULL
   FROM medications
+  WHERE is_counted
   UNION ALL
   SELECT patient_key, silo, year(observed_at), 'result', NULL, NULL
   FROM laboratory_results
+  WHERE is_counted
   UNION ALL
   SELECT patient_key, silo, year(coalesce(billable_started_at, created_at)), 'claim', NULL, total_amount
   FROM claims
-  WHERE status = 'active' AND claim_use = 'claim' AND currency_code = 'USD'
+  WHERE is_counted AND currency_code = 'USD'
 ),
 
 -- The silo is the patient's: a fact may have come by another door of the same hospital.

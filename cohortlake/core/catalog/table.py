@@ -10,6 +10,7 @@ from cohortlake.core.catalog.attributes import Resolution, told_columns
 from cohortlake.core.catalog.completeness import Need
 from cohortlake.core.catalog.source import Declaration
 
+IS_COUNTED = "is_counted"
 PrivacyClass = Literal["identifier", "quasi_identifier", "sensitive", "none"]
 
 
@@ -35,23 +36,44 @@ class StandardUnits(Declaration):
 
     `code` is the column of the LOINC code, `unit` those of the unit as it came (its UCUM code, its words), and
     `standard_unit` the column that says the unit of the values made. `values` are columns made, each of another one;
-    the first is the result itself. Where a unit cannot be converted, all are null.
+    the first is the result itself. Where a unit cannot be converted, all are null. `comparator` is a column made of the
+    result's comparator: where it has a value (`<`), the result in standard units is a bound and no value.
     """
 
     code: str
     unit: Annotated[list[str], Field(min_length=1, max_length=2)]
     standard_unit: str
     values: Annotated[dict[str, str], Field(min_length=1)]
+    comparator: Annotated[dict[str, str], Field(max_length=1)] = {}
 
     @property
     def made(self) -> tuple[str, ...]:
         """The columns that are made."""
-        return (*self.values, self.standard_unit)
+        return (*self.values, *self.comparator, self.standard_unit)
 
     @property
     def read(self) -> tuple[str, ...]:
         """The columns that they are made of."""
-        return (self.code, *self.unit, *self.values.values())
+        return (self.code, *self.unit, *self.values.values(), *self.comparator.values())
+
+
+class CountedCodes(Declaration):
+    """Which codes of a status column make a record count as something that took place or holds true.
+
+    `counted` and `not_counted` together are FHIR's codes for the element. A code in neither is none of FHIR's, and does
+    not count. `absent` says whether a record without a status counts.
+    """
+
+    counted: Annotated[list[str], Field(min_length=1)]
+    not_counted: list[str] = []
+    absent: Literal["counted", "not_counted"]
+
+    @model_validator(mode="after")
+    def _a_code_is_in_one_list(self) -> CountedCodes:
+        both = sorted(set(self.counted) & set(self.not_counted))
+        if both:
+            raise ValueError(f"{', '.join(both)}: a status is either counted or not_counted")
+        return self
 
 
 class Table(Declaration):
@@ -64,6 +86,9 @@ class Table(Declaration):
 
     `coded_in` names the code system (a URI) that a concept's columns prefer: `condition` is `condition_code` and
     `condition_system`. A row without such a code has the source's first coding there; `cohortlake codes` counts it.
+
+    `counted_statuses` says, by status column, which of a view's records count; the job makes the column `is_counted` of
+    it, true where all of them do. `part_of` names the table that analysts use in this one's place.
     """
 
     name: str
@@ -78,6 +103,8 @@ class Table(Declaration):
     person_of: dict[str, str] = {}
     resolve: Resolution | None = None
     coded_in: dict[str, str] = {}
+    counted_statuses: dict[str, CountedCodes] = {}
+    part_of: str | None = None
 
     @model_validator(mode="after")
     def _key_is_columns(self) -> Table:
@@ -133,11 +160,38 @@ class Table(Declaration):
                     raise ValueError(f"coded_in names {concept!r}, but {name!r} is not one of the columns")
         return self
 
+    @model_validator(mode="after")
+    def _counted_statuses_are_columns(self) -> Table:
+        if self.counted_statuses:
+            if not self.is_view:
+                raise ValueError("counted_statuses are for tables that are made from a view")
+            for name in (*self.counted_statuses, IS_COUNTED):
+                if name not in self.columns:
+                    raise ValueError(f"counted_statuses needs the column {name!r}, which is not declared")
+            if self.columns[IS_COUNTED].type != "BOOLEAN":
+                raise ValueError(f"column {IS_COUNTED!r} must be a BOOLEAN: counted_statuses makes it")
+        return self
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The columns that the job makes of others: of `standard_units`, `person_of`, `counted_statuses`."""
+        units = self.standard_units.made if self.standard_units else ()
+        return (*units, *self.person_of, *((IS_COUNTED,) if self.counted_statuses else ()))
+
     @property
     def viewed(self) -> tuple[str, ...]:
-        """The columns that the table's view or SQL makes: all but those of `standard_units` and `person_of`."""
-        made = (*(self.standard_units.made if self.standard_units else ()), *self.person_of)
-        return tuple(name for name in self.columns if name not in made)
+        """The columns that the table's view or SQL makes: all but those that the job makes of them."""
+        return tuple(name for name in self.columns if name not in self.made)
+
+    @property
+    def displays(self) -> dict[str, tuple[str, str]]:
+        """The columns of displays, each with the columns of its code and system: `x_display` of `x_code`, `x_system`.
+
+        `source_display` is not among them: it is what the sender wrote.
+        """
+        stems = (name.removesuffix("_display") for name in self.columns if name.endswith("_display"))
+        named = {f"{stem}_display": (f"{stem}_code", f"{stem}_system") for stem in stems if not stem.endswith("source")}
+        return {name: pair for name, pair in named.items() if set(pair) <= set(self.columns)}
 
     @property
     def is_view(self) -> bool:
