@@ -161,10 +161,15 @@ class _Doors:
         return {kind: int(self._duckdb.execute(sql).fetchall()[0][0]) for kind, sql in counts.items()}
 
 
+def replaced_rows(lake: Lake) -> pa.Table:
+    """The resources that another stands for, and which one that is (SCHEMA)."""
+    found = delta.rows(lake.same_facts)
+    return SCHEMA.empty_table() if found is None else found
+
+
 def replaced_keys(lake: Lake, secret: str) -> pa.Table:
     """Gold's keys of resources that another stands for: `key`, and `stands`, the key of that other one."""
-    found = delta.rows(lake.same_facts)
-    rows = [] if found is None else found.to_pylist()
+    rows = replaced_rows(lake).to_pylist()
     old = [pseudonym_of(secret, row["silo"], row["resource_type"], row["id"]) for row in rows]
     new = [pseudonym_of(secret, row["stands_silo"], row["resource_type"], row["stands_id"]) for row in rows]
     return pa.table({"key": pa.array(old, pa.string()), "stands": pa.array(new, pa.string())})

@@ -20,6 +20,8 @@ from cohortlake.core.catalog import Cohort
 from cohortlake.core.datasheet import datasheet
 from cohortlake.core.errors import GateFailedError
 from cohortlake.core.lake import write_error
+from cohortlake.core.release_counts import count_release
+from cohortlake.core.release_facts import Counted, ReleaseFacts, differences
 from cohortlake.core.releases import FACTS, SPLITS, file_sha256, release_version
 from spark_jobs import delta
 from spark_jobs.books import receipt, recover
@@ -57,16 +59,49 @@ def run(ctx: Context) -> StepResult:
 
 
 def check(rows: pa.Table) -> None:
-    """The guards of a release. Raises GateFailedError for synthetic rows out of training, or a person in two splits."""
+    """The guards of a release. Raises GateFailedError for a synthetic row out of training or with a person, and for a
+    person in two splits: under one record's key or under two.
+    """
     synthetic = rows.filter(rows["is_synthetic"])
     real = rows.filter(pc.invert(rows["is_synthetic"]))
     if strays := synthetic.filter(pc.not_equal(synthetic["split"], "train")).num_rows:
         raise GateFailedError(f"{strays} synthetic rows are outside the training split", "Report this: it is a fault.")
     if shared := len(set(synthetic["patient_key"].to_pylist()) & set(real["patient_key"].to_pylist())):
         raise GateFailedError(f"{shared} synthetic keys are real ones", "Give the recipe another namespace.")
-    persons = rows.group_by("patient_key").aggregate([("split", "count_distinct")])
-    if split := pc.sum(pc.greater(persons["split_count_distinct"], 1)).as_py():
-        raise GateFailedError(f"{split} persons are in more than one split", "Report this: it is a fault.")
+    if marked := len(synthetic) - synthetic["person_key"].null_count:
+        raise GateFailedError(
+            f"{marked} synthetic rows have a person_key: they are nobody", "Report this: it is a fault."
+        )
+    if unknown := real["person_key"].null_count:
+        raise GateFailedError(f"{unknown} real rows have no person_key", "Report this: it is a fault.")
+    for key, whose in (("person_key", "persons"), ("patient_key", "patients")):
+        splits = real.group_by(key).aggregate([("split", "distinct")])
+        if shared := [row for row in splits.to_pylist() if len(row["split_distinct"]) > 1]:
+            between = " and ".join(sorted({name for row in shared for name in row["split_distinct"]}))
+            raise GateFailedError(
+                f"{len(shared)} {whose} ({key}) are in more than one split: {between}", "Report this: it is a fault."
+            )
+
+
+def stated(cohort: Cohort, folder: Path, facts: dict[str, Any], version: str) -> ReleaseFacts:
+    """The facts of the release in `folder`: counted from its files, beside what the steps did (`facts`).
+
+    Raises GateFailedError where a step claims other numbers of its rows: what was written is not what was drawn.
+    """
+    counted = count_release(folder, cohort.features)
+    wrong = differences(counted, facts)
+    if sum(counted.synthetic_rows.values()) != facts["synthetic"]["made"]:
+        wrong.append("synthetic.made")
+    if counted.persons_in_several_splits:
+        wrong.append("persons in one split")
+    if wrong:
+        raise GateFailedError(
+            f"{cohort.name}: counted from the files, these differ from what the steps claim: {', '.join(wrong)}",
+            "Report this: it is a fault.",
+        )
+    names = {*ReleaseFacts.model_fields} - {*Counted.model_fields, "version"}
+    told = {name: facts[name] for name in names if name in facts}
+    return ReleaseFacts.model_validate({**counted.model_dump(), **told, "version": version})
 
 
 def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]) -> tuple[str, bool]:
@@ -84,11 +119,13 @@ def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]
         if (folder / version).exists():
             shutil.rmtree(partial)
             return version, False
+        release = stated(cohort, partial, facts, version)
         sheet = partial / DATASHEET
-        sheet.write_text(datasheet(cohort, {**facts, "version": version}), encoding="utf-8")
+        sheet.write_text(datasheet(cohort, release), encoding="utf-8")
         files[DATASHEET] = file_sha256(sheet)
         released_at = datetime.now(UTC).isoformat(timespec="seconds")
-        delta.write_json(partial / FACTS, {**facts, "version": version, "released_at": released_at, "files": files})
+        told = release.model_dump(mode="json")
+        delta.write_json(partial / FACTS, {**told, "released_at": released_at, "files": files})
         for path in partial.iterdir():
             path.chmod(0o444)
         partial.rename(folder / version)

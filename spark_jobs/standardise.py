@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from cohortlake.core.terminology.concept_maps import check_maps_signed
+from cohortlake.core.terminology.map_systems import map_systems
 from spark_jobs import delta, quarantine, tombstones, unmapped
 from spark_jobs.batches import BATCH_FILE, Pending, pending, read_batch
 from spark_jobs.context import Book, Context, StepResult
@@ -117,7 +118,8 @@ def run(ctx: Context) -> StepResult:
     codes = {**made.get("unmapped", {}), **unmapped_units(seen, Converter(ctx.catalog.units))}
     mapped = {one.label: made["mapped"].get(one.label, 0) for one in maps}
     kept = Kept(ctx.scope, batch.batch, ctx.run_id, is_all=batch.is_again)
-    unmapped.keep(ctx.lake, kept, codes)
+    systems = map_systems(ctx.catalog, ctx.scope, unmapped.by_map(codes))
+    unmapped.keep(ctx.lake, kept, codes, systems)
     unmapped.keep_mapped(ctx.lake, kept, mapped)
     tombstones.stage(folder, made.get("deletes", []))
     books = list(made["books"].values())
@@ -126,7 +128,9 @@ def run(ctx: Context) -> StepResult:
         "feeds": batch.feeds(),
         "replayed": len(batch.replayed),
         "unexpected": {name: dict(counts) for name, counts in made["unexpected"].items() if counts},
-        "unmapped": codes,
+        # A code is a value: outside the phi zone stand counts of them.
+        "unmapped": {name: count.records for name, count in unmapped.by_map(codes).items()},
+        "unmapped_codes": {name: count.codes for name, count in unmapped.by_map(codes).items()},
         "mapped": mapped,
         "not_mapped": made.get("not_mapped", {}),
         "warnings": made.get("warnings", {}),

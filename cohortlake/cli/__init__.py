@@ -45,6 +45,7 @@ def main() -> None:
     """Run the command line; an error of ours is told in two lines, with its own exit code."""
     from cohortlake.cli import (  # noqa: F401 (they register commands)
         codes,
+        completeness,
         convert,
         doctor,
         erase,
@@ -53,6 +54,7 @@ def main() -> None:
         look,
         new,
         person,
+        person_conflicts,
         person_eval,
         quarantine,
         run,

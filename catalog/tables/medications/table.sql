@@ -13,6 +13,7 @@ SELECT
   o.status,
   o.intent_code,
   o.ordered_at,
+  o.ordered_at_basis,
   o.ended_at,
   o.reason_code,
   o.reason_system,

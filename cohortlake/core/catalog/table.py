@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from cohortlake.core.catalog.attributes import Resolution, told_columns
+from cohortlake.core.catalog.completeness import Need
 from cohortlake.core.catalog.source import Declaration
 
 IS_COUNTED = "is_counted"
@@ -13,7 +15,11 @@ PrivacyClass = Literal["identifier", "quasi_identifier", "sensitive", "none"]
 
 
 class Column(Declaration):
-    """A column: `type` is a Spark SQL type. `privacy` is its class; an `identifier` never leaves the phi zone."""
+    """A column: `type` is a Spark SQL type. `privacy` is its class; an `identifier` never leaves the phi zone.
+
+    `code_system` is the system that a code should be in, where its view does not say so. `needs` are the columns of
+    other tables without which this one cannot be known.
+    """
 
     type: Literal["STRING", "BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL(18,2)", "DATE", "TIMESTAMP"]
     description: str
@@ -21,6 +27,8 @@ class Column(Declaration):
     unit: str | None = None
     is_required: bool = False
     references: str | None = None
+    code_system: str | None = None
+    needs: list[Need] = []
 
 
 class StandardUnits(Declaration):
@@ -71,7 +79,14 @@ class CountedCodes(Declaration):
 class Table(Declaration):
     """A table of gold.
 
-    `source` says how it is made: `view` (view.json beside it), `sql` (table.sql), or `persons` (the linked patients).
+    `source` says how it is made: `view` (view.json beside it), `sql` (table.sql), or `persons` (one row a human, of the
+    records that are linked, as `resolve` declares).
+
+    `person_of` are columns made of others: the person of the patient whose key the other column holds.
+
+    `coded_in` names the code system (a URI) that a concept's columns prefer: `condition` is `condition_code` and
+    `condition_system`. A row without such a code has the source's first coding there; `cohortlake codes` counts it.
+
     `counted_statuses` says, by status column, which of a view's records count; the job makes the column `is_counted` of
     it, true where all of them do. `part_of` names the table that analysts use in this one's place.
     """
@@ -85,6 +100,9 @@ class Table(Declaration):
     key: Annotated[list[str], Field(min_length=1)]
     columns: Annotated[dict[str, Column], Field(min_length=1)]
     standard_units: StandardUnits | None = None
+    person_of: dict[str, str] = {}
+    resolve: Resolution | None = None
+    coded_in: dict[str, str] = {}
     counted_statuses: dict[str, CountedCodes] = {}
     part_of: str | None = None
 
@@ -112,6 +130,37 @@ class Table(Declaration):
         return self
 
     @model_validator(mode="after")
+    def _persons_are_columns(self) -> Table:
+        if self.person_of and not self.is_view:
+            raise ValueError("person_of is for tables that are made from a view")
+        for name in (*self.person_of, *self.person_of.values()):
+            if name not in self.columns:
+                raise ValueError(f"person_of names {name!r}, which is not one of the columns")
+        if (self.source == "persons") != (self.resolve is not None):
+            raise ValueError("a table from persons, and no other, says by resolve what a human's records become")
+        if self.resolve is not None:
+            if len(self.needs) != 1:
+                raise ValueError("a table from persons needs one table: that of the records")
+            told = {"person_key": "STRING", "record_count": "INT", "silo_count": "INT", "source_count": "INT"}
+            for name, attribute in self.resolve.attributes.items():
+                told |= dict.fromkeys(attribute.columns, "") | told_columns(name)
+            if set(told) != set(self.columns):
+                wrong = sorted(set(told) ^ set(self.columns))
+                raise ValueError(f"resolve and the columns do not name the same: {', '.join(wrong)}")
+            for name, kind in told.items():
+                if kind and self.columns[name].type != kind:
+                    raise ValueError(f"column {name!r} must be a {kind}: resolve makes it")
+        return self
+
+    @model_validator(mode="after")
+    def _coded_in_names_columns(self) -> Table:
+        for concept in self.coded_in:
+            for name in (f"{concept}_code", f"{concept}_system"):
+                if name not in self.columns:
+                    raise ValueError(f"coded_in names {concept!r}, but {name!r} is not one of the columns")
+        return self
+
+    @model_validator(mode="after")
     def _counted_statuses_are_columns(self) -> Table:
         if self.counted_statuses:
             if not self.is_view:
@@ -125,9 +174,9 @@ class Table(Declaration):
 
     @property
     def made(self) -> tuple[str, ...]:
-        """The columns that the job makes of others: those of `standard_units` and `counted_statuses`."""
+        """The columns that the job makes of others: of `standard_units`, `person_of`, `counted_statuses`."""
         units = self.standard_units.made if self.standard_units else ()
-        return (*units, IS_COUNTED) if self.counted_statuses else units
+        return (*units, *self.person_of, *((IS_COUNTED,) if self.counted_statuses else ()))
 
     @property
     def viewed(self) -> tuple[str, ...]:

@@ -100,6 +100,11 @@ class _Walk:
                 return self.reach(source, focus, at)
             case plan.Single(source=source):
                 return self.reach(source, focus, at)
+            case plan.Conditional(source=source, condition=condition, then=then, otherwise=otherwise):
+                items = self.reach(source, focus, at)
+                self.reach(condition, items, at)
+                others = self.reach(otherwise, items, at) if otherwise else []
+                return list(dict.fromkeys([*self.reach(then, items, at), *others]))
             case plan.Boundary(source=source):
                 bounded = self.reach(source, focus, at)
                 self.as_written.update(place.path for place in bounded if place.node.type == "decimal")
