@@ -116,7 +116,7 @@ def test_view_example(spark: SparkSession, name: str) -> None:
     found = view_frame(resources, view)
     if table.made:
         rows = with_made_columns(found.toArrow(), table, Converter(CATALOG.units), NONE)
-        made = [column for column in table.columns if column in table.made]
+        made = [column for column in table.columns if column in table.made and column not in table.person_of]
         found = spark.createDataFrame(rows.select([*found.columns, *made]))
     # The curate job adds the silo and the person.
     declared = {column: kind for column, kind in _types(table).items() if column not in ("silo", *table.person_of)}

@@ -46,9 +46,9 @@ alive AS (
 -- A span that begins later than a day after all earlier ones have ended begins a new island.
 marked AS (
   SELECT *,
-    CASE WHEN started_date <= date_add(max(ended_date) OVER (
+    CASE WHEN started_date <= max(ended_date) OVER (
       PARTITION BY patient_key, basis ORDER BY started_date, ended_date ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-    ), 1) THEN 0 ELSE 1 END AS is_new
+    ) + 1 THEN 0 ELSE 1 END AS is_new
   FROM alive
   WHERE started_date <= ended_date
 ),

@@ -88,7 +88,7 @@ counted AS (
 
 -- The kinds of records of which a patient's year is known to be whole.
 known AS (
-  SELECT c.*, array_except(t.kinds, coalesce(u.kinds, array())) AS kinds
+  SELECT c.*, CASE WHEN u.kinds IS NULL THEN t.kinds ELSE array_except(t.kinds, u.kinds) END AS kinds
   FROM counted AS c
   JOIN told AS t ON t.home = c.silo AND t.year = c.year
   LEFT JOIN undated AS u ON u.patient_key = c.patient_key

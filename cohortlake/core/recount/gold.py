@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cohortlake.core.catalog import Catalog, Table
+from cohortlake.core.catalog.table import IS_COUNTED
 from cohortlake.core.recount.finding import Finding
 from cohortlake.core.recount.sql_tables import recount_sql
 from cohortlake.core.recount.views import LOST, Silver, View, prepare, recount_view
@@ -61,7 +62,7 @@ def _of_view(table: Table, kind: str, view: View) -> list[Finding]:
         rows.came, rows.must, rows.does = view.does.rows, None, None
         rows.notes.append(f"not recounted: {view.problem}")
         return [rows]
-    made = table.standard_units.made if table.standard_units else ()
+    made = [name for name in table.made if name not in (*table.person_of, IS_COUNTED)]
     if uncounted := [*view.uncounted, *made]:
         rows.notes.append(f"columns not recounted: {', '.join(uncounted)}")
     resources = Finding(BOUNDARY, f"{kind} in gold.{table.name}", view.resources, view.present, dict(view.left_out))

@@ -136,6 +136,8 @@ class Scope:
         if call.name == "getResourceKey" and call.source is None and self.focus is None:
             return Value(self.key(literal(self.node.type), identifier("id")))
         source = self._source(call.source)
+        if call.name == "iif":
+            return self._iif(source, call.arguments)
         match call.name, call.arguments:
             case "extension", (Literal(value=str(url)),):
                 return self._extension(self._member(source, "extension"), url)
@@ -157,6 +159,20 @@ class Scope:
             case "getReferenceKey", _:
                 return self._reference_key(self._member(source, "reference"), call.arguments)
         raise NotCountedError(f"{call.name}()")
+
+    def _iif(self, source: Value | None, arguments: tuple[Syntax, ...]) -> Value:
+        """`iif(criterion, value[, otherwise])`, whose paths begin at the source, or else at the item at hand."""
+        scope = self
+        if source is not None:
+            if source.is_list or source.node is None:
+                raise NotCountedError("iif() of a list")
+            scope = self.on(source.sql, source.node)
+        criterion, value, *rest = (scope._value(argument) for argument in arguments)
+        other = rest[0] if rest else Value("NULL", value.node, value.is_list)
+        if value.is_list != other.is_list:
+            raise NotCountedError("iif() of a list and of one value")
+        node = value.node or other.node
+        return Value(f"CASE WHEN ({criterion.sql}) THEN {value.sql} ELSE {other.sql} END", node, value.is_list)
 
     def _of_type(self, source: Step, arguments: tuple[Syntax, ...]) -> Value:
         """An element of several types in one of them: `value.ofType(Quantity)` is `valueQuantity`."""

@@ -22,6 +22,8 @@ MACROS = (
     "to_date(value) AS CAST(value AS DATE)",
     "nvl(value, other) AS coalesce(value, other)",
     "array_contains(items, item) AS list_contains(items, item)",
+    "array_except(items, others) AS list_filter(items, lambda item: NOT list_contains(others, item))",
+    "collect_set(value) AS list_distinct(list(value))",
     "size(items) AS len(items)",
     "months_between(later, earlier) AS date_diff('month', CAST(earlier AS DATE), CAST(later AS DATE))",
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cohortlake.core.catalog.resource import Node
-from cohortlake.core.catalog.table import Table
+from cohortlake.core.catalog.table import IS_COUNTED, Table
 from cohortlake.core.recount.paths import NotCountedError, Scope, constants, typed
 from cohortlake.core.recount.tally import Tally, parquet, tally
 from cohortlake.core.sql import identifier, literal
@@ -66,6 +66,8 @@ def _key(kind: str, key: str, silo: str = SILO) -> str:
 
 def recount_view(connection: Any, silver: Silver, view: Mapping[str, Any], table: Table, files: Sequence[Path]) -> View:
     """Count a view's rows in the files of its table, staged or live; `prepare` came first."""
+    import duckdb
+
     found = View()
     scope = Scope(silver.tree, _key, constants(view))
     live = f"delta_scan({literal(silver.table)}, version = {silver.version})"
@@ -75,21 +77,34 @@ def recount_view(connection: Any, silver: Silver, view: Mapping[str, Any], table
         branches = list(_branches(scope, view["select"]))
         made = [_columns(branch, table) for branch in branches]
     except NotCountedError as error:
-        found.problem = str(error)
-        found.resources = connection.execute(f"SELECT count(*) FROM {live}").fetchone()[0]
-        found.does = tally(connection, "staged_rows", list(table.columns))
-        return found
+        return _not_counted(connection, found, table, live, str(error))
+    # A display is elected over all silos' codings (`spark_jobs.displays`); what each sender wrote is `source_display`.
+    found.uncounted |= dict.fromkeys(table.displays, "one display a code")
     for columns in made:
         found.uncounted |= {name: str(why) for name, why in columns.items() if isinstance(why, NotCountedError)}
-    counted = [name for name in table.viewed if name not in found.uncounted]
+    known = (*table.viewed, *((IS_COUNTED,) if table.counted_statuses else ()))
+    counted = [name for name in known if name not in found.uncounted]
     passed = " AND ".join(f"coalesce(({sql}), false)" for _, sql in wheres) or "true"
     own = _key(literal(silver.tree.type), "id")
     source = f"(SELECT *, {own} AS _key FROM {live} WHERE {passed}) r"
     unions = [_select(branch, columns, counted, source) for branch, columns in zip(branches, made, strict=True)]
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE must_rows AS {_standing(' UNION ALL '.join(unions), counted)}")
+    try:
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE must_rows AS {_standing(' UNION ALL '.join(unions), counted)}"
+        )
+    except duckdb.BinderException:
+        # Silver that an earlier catalog typed has not all elements that the view reads; the job finds them in `_rest`.
+        return _not_counted(connection, found, table, live, "silver lacks elements that the catalog types")
     _accounted(connection, found, live, wheres, own, table.key[0])
     found.must = tally(connection, "must_rows", counted)
     found.does = tally(connection, "staged_rows", counted)
+    return found
+
+
+def _not_counted(connection: Any, found: View, table: Table, live: str, problem: str) -> View:
+    found.problem = problem
+    found.resources = connection.execute(f"SELECT count(*) FROM {live}").fetchone()[0]
+    found.does = tally(connection, "staged_rows", list(table.columns))
     return found
 
 
@@ -165,7 +180,21 @@ def _columns(branch: _Branch, table: Table) -> dict[str, str | NotCountedError]:
                 made[name] = typed(scope.evaluate(column["path"]), _tag(column), table.columns[name].type)
             except NotCountedError as error:
                 made[name] = error
+    if table.counted_statuses:
+        made[IS_COUNTED] = _is_counted(table, made)
     return made
+
+
+def _is_counted(table: Table, columns: Mapping[str, str | NotCountedError]) -> str | NotCountedError:
+    """Whether a row counts, by what the table declares of its statuses."""
+    tests = []
+    for name, codes in table.counted_statuses.items():
+        sql = columns[name]
+        if isinstance(sql, NotCountedError):
+            return sql
+        listed = ", ".join(literal(code) for code in codes.counted)
+        tests.append(f"coalesce(({sql}) IN ({listed}), {str(codes.absent == 'counted').lower()})")
+    return " AND ".join(tests)
 
 
 def _tag(column: Mapping[str, Any]) -> str | None:
