@@ -14,8 +14,9 @@ from deltalake import DeltaTable
 from cohortlake.core.catalog import Table
 from cohortlake.core.checks import gold_checks
 from cohortlake.core.rules import Check
+from expectations.books import gold_books
 from expectations.examine import Plan, counted, examine, slices, with_judged
-from expectations.verdict import Verdict, book, conclude
+from expectations.verdict import Verdict, conclude
 from spark_jobs import delta
 from spark_jobs.context import Context, StepResult
 from spark_jobs.parallel import Unit, run_units
@@ -104,7 +105,7 @@ def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
         judged += examiner.judge_facts(f"gold.{name}.table", facts.of(ctx.catalog.tables[name]), about)
         verdicts.append(Verdict(name, table.rows, judged))
     docs = examiner.write_docs()
-    return conclude(ctx, folder, verdicts, [book(verdict, "gold.") for verdict in verdicts], docs, "gold")
+    return conclude(ctx, folder, verdicts, gold_books(ctx, staged), docs, "gold")
 
 
 def _plan(suite: str, checks: tuple[tuple[Check, str], ...]) -> Plan:

@@ -53,7 +53,7 @@ def compare_json(connection: Any, tree: Node, added: str) -> Compared:
     """
     _tell_json(connection, tree)
     found = _compared(connection, tree, added, "records", ["payload"], lambda row: _loaded(row["payload"]))
-    found.payloads = tally_of(connection, "records", "md5_number_lower(payload)")
+    found.payloads = tally_of(connection, "records", "md5_number_upper(payload)")
     return found
 
 
@@ -156,7 +156,8 @@ def _pair(connection: Any, tree: Node) -> None:
           coalesce({same} AND CASE WHEN m.kept IS NULL THEN true ELSE NOT ({differs}) END, false) AS is_same,
           m.number IS NULL AND EXISTS (SELECT 1 FROM refused f WHERE f.file_hash = t.file_hash AND f."offset" = t.place
             AND (f.id IS NULL OR t.id IS NULL OR f.id = t.id)) AS is_refused
-        FROM told t FULL JOIN made m ON t.file_hash = m.file_hash AND t.place = m.place AND t.id IS NOT DISTINCT FROM m.id"""
+        FROM told t FULL JOIN made m
+          ON t.file_hash = m.file_hash AND t.place = m.place AND t.id IS NOT DISTINCT FROM m.id"""
     )
 
 
