@@ -15,8 +15,9 @@ from cohortlake.core.catalog import Table
 from cohortlake.core.checks import gold_checks
 from cohortlake.core.rules import Check
 from expectations import completeness
+from expectations.books import gold_books
 from expectations.examine import Plan, counted, examine, slices, with_judged
-from expectations.verdict import Verdict, book, conclude
+from expectations.verdict import Verdict, conclude
 from spark_jobs import delta
 from spark_jobs.batches import read_batch
 from spark_jobs.context import Context, StepResult
@@ -110,7 +111,7 @@ def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
         verdicts.append(Verdict(name, table.rows, judged))
     docs = examiner.write_docs()
     with profile.kept():
-        return conclude(ctx, folder, verdicts, [book(verdict, "gold.") for verdict in verdicts], docs, "gold")
+        return conclude(ctx, folder, verdicts, gold_books(ctx, staged), docs, "gold")
 
 
 def _plan(suite: str, checks: tuple[tuple[Check, str], ...]) -> Plan:

@@ -18,10 +18,11 @@ from cohortlake.core.catalog import Node
 from cohortlake.core.checks import silo_checks, strictest
 from expectations import completeness
 from expectations.audit import FAILED, Audited, audit_columns, audit_sql
+from expectations.books import gate_books
 from expectations.examine import FAILED_ROWS, Plan, counted, examine, slices, with_judged
 from expectations.extras import Extras, extras
 from expectations.links import Claimed, Links, claim, claim_units, claimed
-from expectations.verdict import Outcome, Verdict, book, conclude
+from expectations.verdict import Outcome, Verdict, conclude
 from expectations.volumes import Volumes
 from spark_jobs import delta, quarantine
 from spark_jobs.batches import read_batch
@@ -178,7 +179,7 @@ def gate_silo(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
         verdicts.get(outcome.check.table, delivery).outcomes.append(outcome)
     docs = examiner.write_docs()
     shutil.rmtree(gate.files, ignore_errors=True)
-    books = [book(verdict) for verdict in verdicts.values()]
+    books = gate_books(ctx, folder, staged, verdicts.values())
     with profile.kept():
         result = conclude(ctx, folder, [*verdicts.values(), delivery], books, docs, gate.batch["batch"])
     volumes.keep()

@@ -30,7 +30,8 @@ from cohortlake.core.catalog import Cohort
 from cohortlake.core.catalog.cohort import Splits
 from cohortlake.core.errors import CatalogError, GateFailedError
 from spark_jobs import delta_read
-from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.cohort_books import cohort_book
+from spark_jobs.context import Context, StepResult
 from spark_jobs.eligibility import Eligibility, row_needs, withhold
 from spark_jobs.person_keys import person_keys, person_of
 from spark_jobs.training import (
@@ -57,9 +58,10 @@ ARROW_TYPES = {
 
 
 def run(ctx: Context) -> StepResult:
-    """Stage the cohort's rows. Its book: in = candidates, out = rows in the cohort, deleted = excluded by a criterion.
+    """Stage the cohort's rows. Its book: in = candidates, out = rows staged, left out = excluded (by the first).
 
-    Raises CatalogError where the SQL does not keep its contract, GateFailedError where no candidate is left.
+    Raises CatalogError where the SQL does not keep its contract, GateFailedError where no candidate is left, BooksError
+    where the book does not balance.
     """
     cohort = declared_cohort(ctx)
     if done := unchanged(ctx):
@@ -89,8 +91,8 @@ def run(ctx: Context) -> StepResult:
     facts["cannot_be_known"] = unknown
     unstage(ctx, "synthetic")  # those there may be were made from other rows
     stage(ctx, "cohort", rows, facts)
+    book, facts["left_out"] = cohort_book(ctx, cohort, candidates, needs, _criteria(cohort), rows)
     ctx.progress(3, 3, "staged")
-    book = Book(f"cohort.{cohort.name}", len(flags), rows.num_rows, deleted=len(flags) - rows.num_rows)
     return StepResult([book], facts)
 
 

@@ -20,7 +20,7 @@ from cohortlake.core.views import compile_view
 from cohortlake.core.views.needed import needed
 from spark_jobs import delta, delta_read
 from spark_jobs.context import Context, StepResult
-from spark_jobs.curate_books import curated_books, given
+from spark_jobs.curate_books import curated_books, given, unreached
 from spark_jobs.displays import displays
 from spark_jobs.fhir_types import table_schema
 from spark_jobs.link_tables import table as members_table
@@ -136,7 +136,7 @@ def run(ctx: Context) -> StepResult:
     made_from = sources(ctx.lake, ctx.catalog)
     shutil.rmtree(folder, ignore_errors=True)
     if curated_from(ctx.lake) == made_from:
-        return StepResult([], {"unchanged": True})
+        return StepResult([], {"unchanged": True, "reaches_no_table": unreached(ctx)})
     types = {name: version for name, version in made_from["silver"].items() if version >= 0}
     key = pseudonym(vault_secret(ctx.lake))
     replaced, persons = replaced_keys(ctx.lake, vault_secret(ctx.lake)), person_keys(ctx.lake)

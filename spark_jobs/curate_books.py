@@ -46,9 +46,8 @@ def curated_books(
         table.facts["counted"] = counted[name]
         table.facts["sha256"] = {part.path: file_digest(ctx.lake.gold(name) / part.path) for part in table.parts}
         write_staged(folder, table)
-    held = {path.parent.name for path in (ctx.lake.root / "phi/silver").glob("*/_delta_log")}
     rows = {name: _count(connection, ctx, name) for name in types}
-    return books, {"accounts": accounts, "silver_rows": rows, "reaches_no_table": _unreached(connection, ctx, held)}
+    return books, {"accounts": accounts, "silver_rows": rows, "reaches_no_table": unreached(ctx)}
 
 
 def book_of(found: Finding) -> Book:
@@ -81,6 +80,8 @@ def _count(connection: Any, ctx: Context, name: str) -> int:
     return int(connection.sql(f"FROM delta_scan('{ctx.lake.silver(name)}')").count("*").fetchone()[0])
 
 
-def _unreached(connection: Any, ctx: Context, held: set[str]) -> dict[str, int]:
+def unreached(ctx: Context) -> dict[str, int]:
+    """The live rows of each resource type that reaches no curated table."""
+    held = sorted(path.parent.name for path in (ctx.lake.root / "phi/silver").glob("*/_delta_log"))
     silver = {name: (ctx.lake.silver(name), delta.version(ctx.lake.silver(name))) for name in held}
-    return reaches_no_table(connection, ctx.catalog, silver)
+    return reaches_no_table(delta_connection(), ctx.catalog, silver)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -20,11 +21,12 @@ from cohortlake.core.catalog import Cohort
 from cohortlake.core.datasheet import datasheet
 from cohortlake.core.errors import GateFailedError
 from cohortlake.core.lake import write_error
+from cohortlake.core.recount.releases import released, stages
 from cohortlake.core.release_counts import count_release
 from cohortlake.core.release_facts import Counted, ReleaseFacts, differences
 from cohortlake.core.releases import FACTS, SPLITS, file_sha256, release_version
 from spark_jobs import delta
-from spark_jobs.books import receipt, recover
+from spark_jobs.books import check_books, receipt, recover
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.training import declared_cohort, release_receipt, staged, staging, unchanged, write_parquet
 
@@ -33,9 +35,10 @@ DATASHEET = "datasheet.md"
 
 
 def run(ctx: Context) -> StepResult:
-    """Publish a release. Its book: in = real and synthetic rows staged, out = rows in the release's files.
+    """Publish a release. Its book: in = real and synthetic rows staged, out = rows in the release's files, by digest.
 
-    Raises GateFailedError where a guard is broken, LakeWriteError where the lake cannot be written.
+    Raises GateFailedError where a guard is broken, BooksError where the book does not balance (then there is no
+    release), LakeWriteError where the lake cannot be written.
     """
     cohort = declared_cohort(ctx)
     recover(ctx.lake, release_receipt(ctx))
@@ -49,9 +52,9 @@ def run(ctx: Context) -> StepResult:
     described = {**facts, "inputs": inputs, "declared_version": cohort.version, "synthetic": synthetic_facts}
     folder = ctx.lake.releases(ctx.scope)
     with ctx.lake.lock(f"releases-{ctx.scope}"):
-        version, is_new = _publish(folder, cohort, rows, described)
+        version, is_new, book = _publish(ctx, folder, cohort, rows, described)
     out = {split: pq.read_metadata(folder / version / f"{split}.parquet").num_rows for split in SPLITS}
-    books = [Book(f"release.{cohort.name}", rows.num_rows, sum(out.values()))]
+    books = [book]
     kept = receipt(ctx, f"release.{cohort.name}", books)
     delta.write_json(staging(ctx) / "_release.json", {"version": version, "inputs": inputs, "receipt": kept})
     facts = {"version": version, "is_new": is_new, "rows": out, "synthetic_rows": synthetic.num_rows}
@@ -104,8 +107,10 @@ def stated(cohort: Cohort, folder: Path, facts: dict[str, Any], version: str) ->
     return ReleaseFacts.model_validate({**counted.model_dump(), **told, "version": version})
 
 
-def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]) -> tuple[str, bool]:
-    """Write the release unless it is there; gives its version, and whether it is new."""
+def _publish(
+    ctx: Context, folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]
+) -> tuple[str, bool, Book]:
+    """Write the release unless it is there; gives its version, whether it is new, and its book."""
     partial = folder / PARTIAL
     try:
         shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
@@ -115,10 +120,11 @@ def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]
             path = partial / f"{split}.parquet"
             write_parquet(path, rows.filter(pc.equal(rows["split"], split)).drop_columns("split"))
             files[path.name] = file_sha256(path)
+        book = _book(ctx, partial)
         version = release_version(cohort.version, facts["inputs"]["definition"], files)
         if (folder / version).exists():
             shutil.rmtree(partial)
-            return version, False
+            return version, False, book
         release = stated(cohort, partial, facts, version)
         sheet = partial / DATASHEET
         sheet.write_text(datasheet(cohort, release), encoding="utf-8")
@@ -131,4 +137,16 @@ def _publish(folder: Path, cohort: Cohort, rows: pa.Table, facts: dict[str, Any]
         partial.rename(folder / version)
     except OSError as error:
         raise write_error(error, folder) from error
-    return version, True
+    return version, True, book
+
+
+def _book(ctx: Context, folder: Path) -> Book:
+    """The book of a release that is written: the staged rows, and those in its files. Raises BooksError."""
+    connection = duckdb.connect()
+    sides = [staging(ctx) / f"{name}.parquet" for name in ("cohort", "synthetic")]
+    must, does = stages(connection, sides), released(connection, folder)
+    book = Book(f"release.{ctx.scope}", must.rows, does.rows, digest_in=must.hex, digest_out=does.hex)
+    if not book.is_balanced:
+        shutil.rmtree(folder)
+    check_books(f"release.{ctx.scope}", [book])
+    return book

@@ -53,7 +53,7 @@ def compare_json(connection: Any, tree: Node, added: str) -> Compared:
     """
     _tell_json(connection, tree)
     found = _compared(connection, tree, added, "records", ["payload"], lambda row: _loaded(row["payload"]))
-    found.payloads = tally_of(connection, "records", "md5_number_lower(payload)")
+    found.payloads = tally_of(connection, "records", "md5_number_upper(payload)")
     return found
 
 

@@ -56,6 +56,12 @@ def parquet(files: Iterable[Path | str], *, numbered: bool = False) -> str:
     return f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true{extra})"
 
 
+def live_rows(connection: Any, table: Path, silo: str) -> int:
+    """The live rows of a silo in a table of silver; `connection` reads Delta, with its deletion vectors."""
+    scan = f"delta_scan({literal(table)})"
+    return int(connection.execute(f"SELECT count(*) FROM {scan} WHERE silo = {literal(silo)}").fetchone()[0])
+
+
 def file_digest(path: Path) -> str:
     """A file's SHA-256: what tells that a file which is moved on as it is was not changed."""
     with path.open("rb") as stream:
