@@ -25,8 +25,8 @@ def cohort_book(
     """The book of what was staged of `rows`, and the candidates left out by criterion. Raises BooksError; then nothing
     is staged.
 
-    `can_tell` says for each column that the cohort needs whether it can be told of each candidate; who cannot be told of
-    is left out before any criterion. `criteria` are the columns of the candidates that say whether each is met: of
+    `can_tell` says for each column that the cohort needs whether it can be told of each candidate; who cannot be told
+    of is left out before any criterion. `criteria` are the columns of the candidates that say whether each is met: of
     inclusion, of exclusion.
     """
     connection = duckdb.connect()

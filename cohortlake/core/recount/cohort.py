@@ -16,8 +16,8 @@ def recount_cohort(
 ) -> Finding:
     """Count a cohort as staged. `inclusion` and `exclusion` name each criterion by its column, in the declared order.
 
-    The connection has the tables `candidates` (the keys, and a column a criterion) and `given` (the rows that were given
-    to be staged, all columns).
+    The connection has the tables `candidates` (the keys, and a column a criterion) and `given` (the rows that were
+    given to be staged, all columns).
     """
     tests = [(column, text, f"NOT coalesce({identifier(column)}, false)") for column, text in inclusion.items()]
     tests += [(column, text, f"coalesce({identifier(column)}, false)") for column, text in exclusion.items()]
