@@ -138,12 +138,13 @@ def not_carried(catalog: Catalog, silo: str, names: Iterable[str]) -> set[str]:
         for element in mapping.elements
     }
     types = {mapping.resource for mapping in catalog.mappings[silo].values()}
-    split = {name: name.split(".") for name in names}
-    return {
-        name
-        for name, (resource, element, *_) in split.items()
-        if resource in types and f"{resource}.{_root(catalog, resource, element)}" not in filled
-    }
+
+    def is_filled(resource: str, path: str) -> bool:
+        firsts = (one.partition(".")[0] for one in path.split(" | "))
+        return any(f"{resource}.{_root(catalog, resource, first)}" in filled for first in firsts)
+
+    split = ((name, *name.split(".", 1)) for name in names)
+    return {name for name, resource, path in split if resource in types and not is_filled(resource, path)}
 
 
 def _plain(elements: Mapping[str, Any], columns: set[str]) -> Iterable[str]:
@@ -198,7 +199,7 @@ def _staged_rows(folder: Path, table: Staged) -> str:
 
 
 def gaps_in_gold(catalog: Catalog, silo: str) -> dict[str, Completeness]:
-    """The columns of gold that are read from what a silo's protocol declares a known gap."""
+    """The columns of gold that are read from what a silo's protocol declares a known gap, and from nothing else."""
     declared = catalog.silos[silo].completeness if silo in catalog.silos else {}
     gaps = {name: one for name, one in declared.items() if one.known_gap}
     if not gaps:
@@ -207,11 +208,15 @@ def gaps_in_gold(catalog: Catalog, silo: str) -> dict[str, Completeness]:
     for table in catalog.tables.values():
         for column in table.columns:
             source = source_of(catalog, table.name, column)
-            if source:
-                parts = source.name.split(".")
-                names = [".".join(parts[:end]) for end in range(len(parts), 1, -1)]
-                names.append(f"{source.resource}.{source.root}")
-                gap = next((gaps[name] for name in names if name in gaps), None)
-                if gap:
-                    found[f"{table.name}.{column}"] = gap
+            of = [_gap(catalog, gaps, source.resource, path) for path in source.path.split(" | ")] if source else []
+            gap = of[0] if of and all(of) else None
+            if gap:
+                found[f"{table.name}.{column}"] = gap
     return found
+
+
+def _gap(catalog: Catalog, gaps: Mapping[str, Completeness], resource: str, path: str) -> Completeness | None:
+    """The gap that an element is part of."""
+    parts = path.split(".")
+    names = [".".join(parts[:end]) for end in range(len(parts), 0, -1)] + [_root(catalog, resource, parts[0])]
+    return next((gaps[f"{resource}.{name}"] for name in names if f"{resource}.{name}" in gaps), None)

@@ -22,7 +22,10 @@ PERIOD = pa.struct([("start", pa.string()), ("end", pa.string())])
 ENCOUNTER = pa.schema(
     [("id", pa.string()), ("status", pa.string()), ("class", CODING), ("period", PERIOD), ("_rest", pa.string())]
 )
-ORDER = pa.schema([("id", pa.string()), ("status", pa.string()), ("authoredOn", pa.string()), ("_rest", pa.string())])
+DISPENSED = pa.struct([("validityPeriod", PERIOD)])
+ORDER = pa.schema(
+    [("id", pa.string()), ("status", pa.string()), ("authoredOn", pa.string()), ("dispenseRequest", DISPENSED)]
+)
 
 
 def encounter(number: int, code: str | None = "AMB", system: str | None = ACT_CODE, why: str = "") -> dict[str, Any]:
@@ -36,7 +39,7 @@ def encounter(number: int, code: str | None = "AMB", system: str | None = ACT_CO
 
 
 def order(number: int, authored: str | None = "2025-01-01") -> dict[str, Any]:
-    return {"id": f"m{number}", "status": "active", "authoredOn": authored, "_rest": None}
+    return {"id": f"m{number}", "status": "active", "authoredOn": authored}
 
 
 SCHEMAS = {"Encounter": ENCOUNTER, "MedicationRequest": ORDER}

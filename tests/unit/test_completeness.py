@@ -20,7 +20,8 @@ from cohortlake.core.lake import Lake
 from tests.completeness_lake import deliver, encounter, order
 
 SILO = "site_a_fhir_r4"
-CLASS, ORDERED = "Encounter.class.code", "MedicationRequest.authoredOn"
+CLASS = "Encounter.class.code"
+ORDERED = source_of(load_catalog(), "medications", "ordered_at").name
 
 
 @pytest.fixture(scope="module")
@@ -262,8 +263,44 @@ def test_what_earlier_runs_let_expect():
     assert least_share(50, 4) == 0
 
 
-def test_a_column_of_gold_is_followed_to_its_element(catalog):
-    assert source_of(catalog, "medications", "ordered_at").name == ORDERED
-    source = source_of(catalog, "conditions", "condition_code")
-    assert (source.name, source.system) == ("Condition.code.coding.code", "http://snomed.info/sct")
-    assert source_of(catalog, "utilisation", "emergency_count") is None
+@pytest.mark.parametrize(
+    ("column", "name", "system"),
+    [
+        ("encounters.started_at", "Encounter.period.start", None),
+        ("conditions.condition_code", "Condition.code.coding.code", "http://snomed.info/sct"),
+        ("laboratory_results.laboratory_code", "Observation.code.coding.code", "http://loinc.org"),
+        ("utilisation.emergency_count", None, None),
+        ("patients.birth_date", "Patient.birthDate", None),
+    ],
+)
+def test_a_column_of_gold_is_followed_to_its_element(catalog, column, name, system):
+    source = source_of(catalog, *column.split("."))
+    assert (source and source.name, source and source.system) == (name, system)
+
+
+def test_a_column_of_several_elements_is_any_of_them(catalog):
+    source = source_of(catalog, "medications", "ordered_at")
+    assert source.name.split(" | ")[:2] == [
+        "MedicationRequest.authoredOn",
+        "dosageInstruction.timing.repeat.boundsPeriod.start",
+    ]
+
+
+def test_one_of_several_elements_is_enough_and_all_gone_stop_the_silo(tmp_path, catalog):
+    rows = [{**order(n, None), "dispenseRequest": {"validityPeriod": {"start": "2025-01-01"}}} for n in range(100)]
+    several = source_of(catalog, "medications", "ordered_at").name
+    assert several not in findings(deliver(tmp_path / "1", catalog, SILO, 1, MedicationRequest=rows))
+    gone = deliver(tmp_path / "2", catalog, SILO, 1, MedicationRequest=[order(n, None) for n in range(100)])
+    assert findings(gone)[several] == ("empty", "fail")
+
+
+def test_codes_of_another_system_do_not_tell_a_condition(tmp_path, catalog):
+    """Codes in other systems reach gold; a cohort that asks for SNOMED CT does not know them for that."""
+    snomed, icd = "http://snomed.info/sct", "http://hl7.org/fhir/sid/icd-10-cm"
+    rows = [{"silo": "a", "condition_code": "1", "condition_system": snomed, "source_code": "1"}]
+    rows += [{"silo": "b", "condition_code": "E11.9", "condition_system": icd, "source_code": "E11.9"}]
+    path = tmp_path / "conditions.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    cells = profile_table(duckdb.connect(), catalog, "conditions", f"'{path}'")
+    known = {cell.silo: (cell.present, cell.coded, cell.known) for cell in cells if cell.column == "condition_code"}
+    assert known == {"a": (1, 1, 1), "b": (1, 1, 0)}

@@ -1,7 +1,8 @@
 """Where a column of gold comes from in FHIR, as far as its view's path says it.
 
 A path is followed through names, `first()`, `ofType(T)`, `getReferenceKey(T)` and `where(system = %constant)`; another
-function ends it there. A column that a table's SQL makes comes from the column of that name in a table that it reads.
+function ends it there. `iif(c, a, b)` is one of `a` and `b`, and codings of one system, else any, are of that system. A
+column that a table's SQL makes comes from the column of that name in a table that it reads.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from cohortlake.core.forms import choices
 
 STEP = re.compile(r"\.?([A-Za-z]\w*)(?:\(([^()]*)\))?")
 SYSTEM = re.compile(r"system = %(\w+)")
+# Codings of one system where there are some, else all.
+PREFERRED = re.compile(r"iif\((\w+)(\.where\(system = %\w+\))\.exists\(\), \1\2, \1\)")
 KEY = "getResourceKey"
 
 
@@ -23,7 +26,8 @@ KEY = "getResourceKey"
 class Source:
     """An element of a resource type: its `path` below the type, and the code system that the column takes of it.
 
-    `root` is its first element, by the name under which silver's profile has it (`value[x]` for a choice).
+    A path `a | b` is one of two elements. `root` is its first element, by the name under which silver's profile has it
+    (`value[x]` for a choice).
     """
 
     resource: str
@@ -54,7 +58,7 @@ def source_of(catalog: Catalog, table: str, column: str) -> Source | None:
         found = [path for name, path in _columns(view.get("select", [])) if name == column]
         # Of a view that takes a record and its parts, the record's own.
         paths = sorted(found, key=lambda path: path.count("."))
-        return _source(view, paths[0], catalog.resources[str(view["resource"])]) if paths else None
+        return _one_of(view, paths[0], catalog.resources[str(view["resource"])]) if paths else None
     for needed in declared.needs:
         if needed in catalog.tables and column in catalog.tables[needed].columns:
             return source_of(catalog, needed, column)
@@ -100,6 +104,33 @@ def _columns(selects: list[Any], within: str = "") -> Iterator[tuple[str, str]]:
         for column in select.get("column", []):
             yield column["name"], f"{inside}.{column['path']}".strip(".")
         yield from _columns([*select.get("select", []), *select.get("unionAll", [])], inside)
+
+
+def _one_of(view: Mapping[str, Any], path: str, tree: Node) -> Source | None:
+    """The source of a path, of which `iif` may take one of several."""
+    found = [_source(view, one, tree) for one in _results(PREFERRED.sub(r"\1\2", path))]
+    sources = list(dict.fromkeys(source for source in found if source))
+    if not sources or len(sources) == 1:
+        return sources[0] if sources else None
+    systems = {source.system for source in sources}
+    paths = " | ".join(dict.fromkeys(source.path for source in sources))
+    return Source(tree.name, paths, sources[0].root, systems.pop() if len(systems) == 1 else None)
+
+
+def _results(path: str) -> list[str]:
+    """What an expression may give: of `iif(c, a, b)` what its two branches may, of another one itself."""
+    path = path.strip()
+    if not path.startswith("iif("):
+        return [path]
+    parts, depth, start = [], 0, len("iif(")
+    for at in range(start, len(path)):
+        depth += {"(": 1, ")": -1}.get(path[at], 0)
+        if depth < 0 or (path[at] == "," and depth == 0):
+            parts.append(path[start:at])
+            start = at + 1
+        if depth < 0:
+            break
+    return [one for branch in parts[1:] for one in _results(branch)]
 
 
 def _source(view: Mapping[str, Any], path: str, tree: Node) -> Source | None:

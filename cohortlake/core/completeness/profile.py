@@ -76,7 +76,7 @@ def profile_resources(
     groups = _groups(tree, typed)
     columns = [_element(name, members, typed, has_why, tree.name) for name, members in groups.items()]
     for path, system in sorted((paths or {}).items()):
-        columns += _path(path, system, typed, groups, has_why)
+        columns += [one for one in _path(path, system, typed, groups, has_why) if one.name not in groups]
     wanted = ", ".join(identifier(name) for name in typed)
     why = f", {reasons_sql()} AS {WHY}" if has_why else ""
     inner = f"(SELECT {silo} AS _of{', ' + wanted if wanted else ''}{why} FROM {relation})"  # noqa: S608
@@ -112,10 +112,13 @@ def _path(
     path: str, system: str | None, kinds: Mapping[str, Any], groups: Mapping[str, Sequence[str]], has_why: bool
 ) -> list[Column]:
     """A path below a top-level element; nothing where it is one of these, or is not typed."""
+    if " | " in path:
+        parts = [_path(one, system, kinds, groups, has_why) for one in path.split(" | ")]
+        return _any_of(path, [one for part in parts for one in part])
     root = path.partition(".")[0]
     reached = path_of(kinds, path)
     if reached is None or (path in groups and system is None):
-        return []
+        return [_element(path, groups[path], kinds, has_why, "")] if path in groups else []
     sql, kind = reached
     there = has_value(sql, kind)
     reason = reason_sql([root], kinds, has_why)
@@ -128,6 +131,20 @@ def _path(
     of_system = f"c.system = {literal(system)} AND trim(c.code) <> ''" if system else ""
     mapped = f"coalesce(len(list_filter({codings}, lambda c: {of_system})) > 0, false)" if system else ""
     return [Column(path, some, reason, f"{codings}[1].code", some if system else "", mapped)]
+
+
+def _any_of(name: str, columns: Sequence[Column]) -> list[Column]:
+    """Several columns as one, of which a row has any."""
+    if not columns:
+        return []
+    there = " OR ".join(column.present for column in columns)
+    reasons = ", ".join(column.reason for column in columns if column.reason)
+    mapped = " OR ".join(column.mapped for column in columns) if all(column.mapped for column in columns) else ""
+    return [
+        Column(
+            name, f"({there})", f"coalesce({reasons})" if reasons else "", "", f"({there})" if mapped else "", mapped
+        )
+    ]
 
 
 def why_absent(connection: Any, tree: Node, relation: str, key: str, name: str) -> bool:
