@@ -45,7 +45,8 @@ def _rows(document: ET.Element) -> Iterator[tuple[str, tuple[Any, ...]]]:
     assert record is not None
     patient = record.find(f"{HL7}id").get("extension")  # type: ignore[union-attr]
     death = record.find(f"{HL7}patient/{SDTC}deceasedTime")
-    yield "patients", (SILO, patient, None if death is None else _time(death.get("value")))
+    born = _time(record.find(f"{HL7}patient/{HL7}birthTime").get("value"))  # type: ignore[union-attr]
+    yield "patients", (SILO, patient, None if death is None else _time(death.get("value")), born)
     for section in document.iter(f"{HL7}section"):
         code = _attribute(section, "code", "code")
         for entry in section.iterfind(f"{HL7}entry"):
@@ -61,15 +62,16 @@ def _entry(section: str | None, entry: ET.Element) -> Iterator[tuple[str, tuple[
     elif section == PROBLEMS:
         for one in entry.iter(f"{HL7}observation"):
             if one.get("negationInd") != "true" and one.find(f"{HL7}value") is not None:
-                yield "conditions", (_attribute(one, "value", "code"),)
+                yield "conditions", (_attribute(one, "value", "code"), _period(one)[0])
     elif section == RESULTS:
         for one in entry.iter(f"{HL7}observation"):
             value = one.find(f"{HL7}value")
             number = value.get("value") if value is not None and value.get(XSI) == "PQ" else None
             yield "results", (_attribute(one, "code", "code"), number, _period(one)[0])
     elif section == DRUGS:
-        for one in entry.iter(f"{HL7}manufacturedMaterial"):
-            yield "orders", (_attribute(one, "code", "displayName"),)
+        for one in entry.iter(f"{HL7}substanceAdministration"):
+            material = next(one.iter(f"{HL7}manufacturedMaterial"))
+            yield "orders", (_attribute(material, "code", "displayName"), _period(one)[0])
     elif section == VACCINES:
         for one in entry.iter(f"{HL7}substanceAdministration"):
             material = next(one.iter(f"{HL7}manufacturedMaterial"))

@@ -6,9 +6,10 @@ import datetime
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-PAGE = Path(__file__).parent.parent.parent / "docs/analysts.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/analysts.md"
 Row = tuple[str, ...]
 
 
@@ -53,3 +54,8 @@ def shown(value: object) -> str:
     if isinstance(value, datetime.date):
         return value.isoformat()
     return str(value)
+
+
+def rows(connection: Any, sql: str) -> list[Row]:
+    """An answer as the page shows it."""
+    return [tuple(map(shown, row)) for row in connection.execute(sql).fetchall()]

@@ -5,11 +5,11 @@ dates are shifted a person; it is 0 for raw dates.
 
 | table | columns |
 |---|---|
-| patients | silo, patient, death (date) |
+| patients | silo, patient, death, born (dates) |
 | encounters | silo, patient, class, started, ended (timestamps, UTC) |
-| conditions | silo, patient, code (SNOMED CT) |
+| conditions | silo, patient, code (SNOMED CT), known (the day on which it was on record) |
 | results | silo, patient, code (LOINC), value (text), observed |
-| orders | silo, patient, drug (words) |
+| orders | silo, patient, drug (words), ordered |
 | vaccinations | silo, patient, code (CVX), given |
 | procedures | silo, patient, code, display, done |
 | claims | silo, patient, kind, claim_type, claim, day, billed, paid, drug_cost |
@@ -47,8 +47,11 @@ CPCDS_TYPES = {
     "professional-nonclinician": "professional",
     "pharmacy": "pharmacy",
 }
-# The classes of hospital B's own words that questions ask for.
-CSV_CLASSES = {"emergency": "EMER", "inpatient": "IMP", "snf": "IMP"}
+# Hospital B's own words for classes.
+CSV_CLASSES = {
+    "ambulatory": "AMB", "outpatient": "AMB", "wellness": "AMB", "urgentcare": "AMB", "emergency": "EMER",
+    "inpatient": "IMP", "snf": "IMP", "home": "HH", "hospice": "HH", "virtual": "VR",
+}  # fmt: skip
 
 
 def raw(data: Path, shift: Shift = lambda silo, patient: 0) -> duckdb.DuckDBPyConnection:
@@ -81,23 +84,25 @@ def _site_a(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
     snomed, loinc, cvx = "http://snomed.info/sct", "http://loinc.org", "http://hl7.org/fhir/sid/cvx"
     silo, patient = "'site_a_fhir_r4' AS silo", "split_part(subject.reference, '/', -1) AS patient"
-    people = lines("Patient", deceasedDateTime="VARCHAR")
+    people = lines("Patient", deceasedDateTime="VARCHAR", birthDate="DATE")
     visits = lines("Encounter", subject=reference, period=period, **{"class": "STRUCT(code VARCHAR)"})
-    problems = lines("Condition", subject=reference, code=code, verificationStatus=code)
+    known = {"recordedDate": "TIMESTAMPTZ", "onsetDateTime": "TIMESTAMPTZ"}
+    problems = lines("Condition", subject=reference, code=code, verificationStatus=code, **known)
     measured = {"category": f"{code}[]", "valueQuantity": quantity, "effectiveDateTime": "TIMESTAMPTZ"}
     observations = lines("Observation", subject=reference, code=code, **measured)
     given = lines("Immunization", patient=reference, vaccineCode=code, occurrenceDateTime="TIMESTAMPTZ")
     performed = {"performedPeriod": period, "performedDateTime": "TIMESTAMPTZ"}
     done = lines("Procedure", subject=reference, code=code, **performed)
-    named = {"medicationCodeableConcept": code, "medicationReference": reference}
+    named = {"medicationCodeableConcept": code, "medicationReference": reference, "authoredOn": "TIMESTAMPTZ"}
     orders, drugs = lines("MedicationRequest", subject=reference, **named), lines("Medication", code=code)
     connection.execute(f"""
-        CREATE TABLE patients AS SELECT {silo}, id AS patient, CAST(left(deceasedDateTime, 10) AS DATE) AS death
-            FROM {people};
+        CREATE TABLE patients AS SELECT {silo}, id AS patient, CAST(left(deceasedDateTime, 10) AS DATE) AS death,
+            birthDate AS born FROM {people};
         CREATE TABLE encounters AS SELECT {silo}, {patient}, class.code AS class, period."start" AS started,
             period."end" AS ended
             FROM {visits} WHERE status IN ('arrived', 'triaged', 'in-progress', 'onleave', 'finished');
-        CREATE TABLE conditions AS SELECT {silo}, {patient}, {of(snomed)} AS code
+        CREATE TABLE conditions AS SELECT {silo}, {patient}, {of(snomed)} AS code,
+            CAST(coalesce(recordedDate, onsetDateTime) AS DATE) AS known
             FROM {problems} WHERE coalesce(verificationStatus.coding[1].code, 'confirmed') = 'confirmed';
         CREATE TABLE results AS SELECT {silo}, {patient}, {of(loinc)} AS code, valueQuantity.value AS value,
             effectiveDateTime AS observed
@@ -108,7 +113,8 @@ def _site_a(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         CREATE TABLE procedures AS SELECT {silo}, {patient}, {of(snomed)} AS code, code.coding[1].display AS display,
             coalesce(performedPeriod."start", performedDateTime) AS done FROM {done} WHERE status = 'completed';
         CREATE TABLE orders AS SELECT {silo}, {patient},
-            coalesce(medicationCodeableConcept.coding[1].display, drug.code.coding[1].display) AS drug
+            coalesce(medicationCodeableConcept.coding[1].display, drug.code.coding[1].display) AS drug,
+            o.authoredOn AS ordered
             FROM {orders} o
             LEFT JOIN {drugs} drug ON drug.id = split_part(o.medicationReference.reference, '/', -1)
             WHERE o.status IN ('active', 'on-hold', 'completed', 'stopped');
@@ -124,17 +130,18 @@ def _site_b(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     classes = " ".join(f"WHEN '{theirs}' THEN '{code}'" for theirs, code in CSV_CLASSES.items())
     silo = "'site_b_csv'"
     connection.execute(f"""
-        INSERT INTO patients SELECT {silo}, Id, CAST(DEATHDATE AS DATE) FROM {rows("patients")};
+        INSERT INTO patients SELECT {silo}, Id, CAST(DEATHDATE AS DATE), CAST(BIRTHDATE AS DATE)
+            FROM {rows("patients")};
         INSERT INTO encounters SELECT {silo}, PATIENT, CASE ENCOUNTERCLASS {classes} ELSE 'other' END,
             CAST(START AS TIMESTAMPTZ), CAST(STOP AS TIMESTAMPTZ) FROM {rows("encounters")};
-        INSERT INTO conditions SELECT {silo}, PATIENT, CODE FROM {rows("conditions")};
+        INSERT INTO conditions SELECT {silo}, PATIENT, CODE, CAST(START AS DATE) FROM {rows("conditions")};
         INSERT INTO results SELECT {silo}, PATIENT, CODE, VALUE, CAST(DATE AS TIMESTAMPTZ)
             FROM {rows("observations")} WHERE CATEGORY = 'laboratory' AND TYPE = 'numeric';
         INSERT INTO vaccinations SELECT {silo}, PATIENT, CASE WHEN length(CODE) < 2 THEN '0' || CODE ELSE CODE END,
             CAST(DATE AS TIMESTAMPTZ) FROM {rows("immunizations")};
         INSERT INTO procedures SELECT {silo}, PATIENT, CODE, DESCRIPTION, CAST(START AS TIMESTAMPTZ)
             FROM {rows("procedures")};
-        INSERT INTO orders SELECT {silo}, PATIENT, DESCRIPTION FROM {rows("medications")};
+        INSERT INTO orders SELECT {silo}, PATIENT, DESCRIPTION, CAST(START AS TIMESTAMPTZ) FROM {rows("medications")};
     """)
 
 
@@ -142,7 +149,8 @@ def _site_c_claims(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """CPCDS: a row is a line and repeats what is said of its claim."""
     types = " ".join(f"WHEN '{theirs}' THEN '{code}'" for theirs, code in CPCDS_TYPES.items())
     connection.execute(f"""
-        INSERT INTO patients SELECT 'site_c_cpcds', "Member id", CAST("Date of death" AS DATE)
+        INSERT INTO patients SELECT 'site_c_cpcds', "Member id", CAST("Date of death" AS DATE),
+                CAST("Date of birth" AS DATE)
             FROM read_csv('{folder}/CPCDS_Members.csv.gz', all_varchar = true);
         CREATE TEMP TABLE cpcds AS SELECT *, CASE "Claim type" {types} END AS claim_type
             FROM read_csv('{folder}/CPCDS_Claims.csv.gz', all_varchar = true)
@@ -173,7 +181,8 @@ def _payer_d(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     silo, money = "'payer_d_rif'", "DECIMAL(18, 2)"
     day = "CAST(strptime({}, '%d-%b-%Y') AS DATE)"
     connection.execute(f"""
-        INSERT INTO patients SELECT {silo}, BENE_ID, max({day.format("DEATH_DT")})
+        INSERT INTO patients SELECT {silo}, BENE_ID, max({day.format("DEATH_DT")}),
+                max({day.format("BENE_BIRTH_DT")})
             FROM {rows("beneficiary_*")} GROUP BY BENE_ID;
         INSERT INTO claims SELECT {silo}, BENE_ID, 'pde', 'pharmacy', PDE_ID, {day.format("SRVC_DT")}, NULL,
             CAST(CVRD_D_PLAN_PD_AMT AS {money}), CAST(TOT_RX_CST_AMT AS {money})
@@ -213,8 +222,10 @@ def _shifted(connection: duckdb.DuckDBPyConnection, shift: Shift) -> None:
     connection.execute("CREATE TABLE shifts (silo VARCHAR, patient VARCHAR, days INT)")
     connection.executemany("INSERT INTO shifts VALUES (?, ?, ?)", [(*who, shift(*who)) for who in people])
     dated = {
-        "patients": ["death"],
+        "patients": ["death", "born"],
         "encounters": ["started", "ended"],
+        "conditions": ["known"],
+        "orders": ["ordered"],
         "results": ["observed"],
         "vaccinations": ["given"],
         "procedures": ["done"],

@@ -1,4 +1,4 @@
-"""Who is in the cohort of type 2 diabetes, and with which outcome, counted anew from the raw tables (`raw.read`).
+"""Who is in the cohort of type 2 diabetes, and with which outcome, counted from the raw files (`tests.recount.raw`).
 
 The cohort in words (catalog/cohorts/type2_diabetes/cohort.yaml): adults on a 1 January who have type 2 diabetes, at a
 hospital whose records reach a year back and a year ahead, with a visit in the year before, not in hospital that day,
@@ -33,11 +33,12 @@ class Patient:
 
 
 def _patients(raw: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], Patient]:
-    found = {(silo, one): Patient(silo, born) for silo, one, born, _ in raw.sql("FROM people").fetchall()}
-    visits = raw.sql("SELECT silo, patient, class, started_at::DATE, ended_at::DATE FROM visits").fetchall()
+    people = raw.sql("SELECT silo, patient, born FROM patients WHERE silo IN (SELECT silo FROM encounters)").fetchall()
+    found = {(silo, one): Patient(silo, born) for silo, one, born in people}
+    visits = raw.sql("SELECT silo, patient, class, started::DATE, ended::DATE FROM encounters").fetchall()
     for silo, one, kind, start, end in visits:
         found[silo, one].visits.append((start, end, kind))
-    for silo, one, code, known in raw.sql("SELECT silo, patient, code, known_date FROM diagnoses").fetchall():
+    for silo, one, code, known in raw.sql("SELECT silo, patient, code, known FROM conditions").fetchall():
         found[silo, one].diagnoses.append((known, code))
     return found
 
