@@ -187,5 +187,7 @@ def told(found: Found, pairs: pa.Table, after: Sequence[Membership], before: int
         "pairs_kept": pairs.num_rows,
         "pairs_by_outcome": dict(sorted(Counter(pairs["outcome"].to_pylist()).items())),
         "groups_unchecked": found.unchecked,
+        "household_pairs": found.households,
+        "holds": list(found.holds),
         "history_rows_added": len(after) - before,
     }
