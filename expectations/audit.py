@@ -20,11 +20,12 @@ from cohortlake.core.rules import (
     Ordered,
     Present,
     Resolves,
+    ValueOrReason,
     WellFormed,
 )
 from cohortlake.core.sql import identifier, literal
 from expectations.forms import form_sql
-from expectations.paths import element_sql, find, first_day, held_sql, period_seconds, present_sql, text_sql
+from expectations.paths import answered_sql, element_sql, find, first_day, period_seconds, present_sql, text_sql
 from spark_jobs.fhir_types import ARROW
 from spark_jobs.staged import PLACE
 
@@ -71,9 +72,8 @@ def _audited(check: Check, tree: Node) -> Audited:
         return Audited(check, f"{path} ({type(rule).__name__})", form_sql(tree, check))
     if isinstance(rule, Ordered):
         return Audited(check, f"{path} seconds", period_seconds(element_sql(tree, check.element)[0]))
-    if isinstance(rule, Present) and "." not in check.element and check.element != "id":
-        there = f"{present_sql(tree, check.element)} OR {held_sql(tree, check.element)}"
-        return Audited(check, f"{path} (any)", f"CASE WHEN {there} THEN true END")
+    if isinstance(rule, ValueOrReason):
+        return Audited(check, f"{path} (value or reason)", answered_sql(tree, check.element))
     is_choice = check.element.endswith("[x]")
     node = None if is_choice else find(tree, check.element)
     if isinstance(rule, Present) and (node is None or node.children or element_sql(tree, check.element)[1]):

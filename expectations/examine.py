@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cohortlake.core.rules import Check, Present
+from cohortlake.core.rules import Check, Present, ValueOrReason
 from cohortlake.core.sql import identifier
 from expectations.audit import FAILED
 from expectations.shortlist import may_fail
@@ -139,7 +139,7 @@ def _surveyed(connection: duckdb.DuckDBPyConnection, plan: Plan) -> tuple[dict[s
             raise ExpectationsError(f"{plan.suite}: {check.name} could not be computed: there is no column {column}")
         value = identifier(column)
         conditions[check.name] = may_fail(value, check.rule, types[column])
-        if not isinstance(check.rule, Present):
+        if not isinstance(check.rule, Present | ValueOrReason):
             gaps[check.name] = f"count(*) - count({value})"
     asked = [*dict.fromkeys(gaps.values()), *(f"bool_or({sql})" for sql in dict.fromkeys(conditions.values()))]
     [row] = connection.table(AUDIT).aggregate(", ".join(asked)).fetchall()

@@ -14,9 +14,12 @@ from deltalake import DeltaTable
 from cohortlake.core.catalog import Table
 from cohortlake.core.checks import gold_checks
 from cohortlake.core.rules import Check
+from expectations import completeness
+from expectations.books import gold_books
 from expectations.examine import Plan, counted, examine, slices, with_judged
-from expectations.verdict import Verdict, book, conclude
+from expectations.verdict import Verdict, conclude
 from spark_jobs import delta
+from spark_jobs.batches import read_batch
 from spark_jobs.context import Context, StepResult
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.staged import Staged
@@ -95,16 +98,20 @@ def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
     from expectations.validate import Examiner
 
     examiner = Examiner(ctx.lake, ctx.run_id)
+    batch = read_batch(folder) or {}
+    profile = completeness.of_gold(ctx, staged, batch.get("made_from", {}).get("silver", {}))
     verdicts = []
     for name, table in staged.items():
         judged = (
             examiner.judge_rows(f"gold.{name}.rows", rows[name], table.rows, counted(found[name])) if table.rows else []
         )
-        about = [check for check in checks[name] if check.is_fact]
-        judged += examiner.judge_facts(f"gold.{name}.table", facts.of(ctx.catalog.tables[name]), about)
+        about = [*(check for check in checks[name] if check.is_fact), *profile.checks(name)]
+        known = facts.of(ctx.catalog.tables[name]) | profile.facts(name)
+        judged += examiner.judge_facts(f"gold.{name}.table", known, about)
         verdicts.append(Verdict(name, table.rows, judged))
     docs = examiner.write_docs()
-    return conclude(ctx, folder, verdicts, [book(verdict, "gold.") for verdict in verdicts], docs, "gold")
+    with profile.kept():
+        return conclude(ctx, folder, verdicts, gold_books(ctx, staged), docs, "gold")
 
 
 def _plan(suite: str, checks: tuple[tuple[Check, str], ...]) -> Plan:

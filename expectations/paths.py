@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cohortlake.core.catalog import Node
 from cohortlake.core.checks import choice_elements
+from cohortlake.core.sql import literal
 from spark_jobs.fhir_types import ARROW
 
 
@@ -31,25 +32,73 @@ def element_sql(tree: Node, path: str) -> tuple[str, bool]:
     return sql, is_list
 
 
+# Code systems whose codes say only why there is no value: a concept of them has none.
+# https://hl7.org/fhir/R4/codesystem-data-absent-reason.html, https://hl7.org/fhir/R4/v3/NullFlavor/cs.html
+REASONS = (
+    "http://terminology.hl7.org/CodeSystem/data-absent-reason",
+    "http://hl7.org/fhir/data-absent-reason",
+    "http://terminology.hl7.org/CodeSystem/v3-NullFlavor",
+    "http://hl7.org/fhir/v3/NullFlavor",
+)
+
+
+def _elements(tree: Node, path: str) -> list[str]:
+    """The typed elements that a path stands for: a choice (`value[x]`) stands for several."""
+    return choice_elements(tree, path) if path.endswith("[x]") else [path]
+
+
 def present_sql(tree: Node, path: str) -> str:
     """Whether the element (of a choice: one of its types) has a value; an empty text or object is none."""
-    names = choice_elements(tree, path) if path.endswith("[x]") else [path]
     found = []
-    for name in names:
+    for name in _elements(tree, path):
         sql, is_list = element_sql(tree, name)
         found.append(_has_some(find(tree, name), sql) if is_list else _has_value(find(tree, name), sql))
     return "(" + " OR ".join(found) + ")"
 
 
-def held_sql(tree: Node, path: str) -> str:
-    """Whether the column `_rest` holds extensions of an element of the root, which its own column then does not.
+def answered_sql(tree: Node, path: str) -> str:
+    """True where the element has a value, or says why it has none; else null.
 
-    So it is where all that was said of it is why it is missing (https://hl7.org/fhir/R4/extension-data-absent-reason.html).
+    What it says is an extension of the element, or of one that it lies in, which `_rest` then holds
+    (https://hl7.org/fhir/R4/extension-data-absent-reason.html), or a code of `REASONS`. `_rest` is read only of rows
+    without a value, since each look parses it.
     """
-    names = choice_elements(tree, path) if path.endswith("[x]") else [path]
-    elements = (f"{mark}{name}{step}" for name in names for mark in ("", "_") for step in ("", "[0]"))
-    held = (f"json_exists(_rest, '$.{element}.extension[0].url')" for element in elements)
-    return f"coalesce({' OR '.join(held)}, false)"
+    said = [f"len(json_extract(_rest, '{at}.extension[*].url')) > 0" for at in _extended(tree, path)]
+    coded = []
+    for name in _elements(tree, path):
+        sql, is_list = element_sql(tree, name)
+        if codings := _codings(find(tree, name), sql, is_list):
+            coded.append(f"len(list_filter({codings}, lambda c: {_is_reason('c')})) > 0")
+    reasons = " OR ".join(f"coalesce({one}, false)" for one in (*said, *coded))
+    return f"CASE WHEN {present_sql(tree, path)} THEN true WHEN {reasons} THEN true END"
+
+
+def _extended(tree: Node, path: str) -> list[str]:
+    """Where in `_rest` extensions of an element may stand, and of those that it lies in, as JSON paths."""
+    found: dict[str, None] = {}
+    for name in _elements(tree, path):
+        node, at = tree, "$"
+        for step in name.split("."):
+            node = node.children[step]
+            each = "[*]" if node.is_list else ""
+            # Beside a primitive, its extensions stand under its name with an underscore.
+            mark = "_" if not node.children else ""
+            found[f"{at}.{mark}{step}{each}"] = None
+            at = f"{at}.{step}{each}"
+    return list(found)
+
+
+def _codings(node: Node, sql: str, is_list: bool) -> str | None:
+    """All codings of a Coding or CodeableConcept as one list; None for any other type."""
+    if _is_coding(node):
+        return sql if is_list else f"[{sql}]"
+    if node.type == "CodeableConcept" and "coding" in node.children and _is_coding(node.children["coding"]):
+        return f"flatten(list_transform({sql}, lambda e: e.coding))" if is_list else f"{sql}.coding"
+    return None
+
+
+def _is_reason(coding: str) -> str:
+    return f"{coding}.code IS NOT NULL AND {coding}.system IN ({', '.join(literal(one) for one in REASONS)})"
 
 
 def _has_some(node: Node, sql: str, depth: int = 0) -> str:
@@ -65,8 +114,13 @@ def _has_value(node: Node, sql: str, depth: int = 0) -> str:
 def _has_one(node: Node, sql: str, depth: int) -> str:
     if node.children:
         within = (_has_value(child, f'{sql}."{child.name}"', depth) for child in node.children.values())
-        return "(" + " OR ".join(within) + ")"
+        has = "(" + " OR ".join(within) + ")"
+        return f"({has} AND NOT coalesce({_is_reason(sql)}, false))" if _is_coding(node) else has
     return f"{sql} IS NOT NULL" if node.type in ARROW else f"coalesce({sql} <> '', false)"
+
+
+def _is_coding(node: Node) -> bool:
+    return node.type == "Coding" and {"system", "code"} <= node.children.keys()
 
 
 def text_sql(sql: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from cohortlake.core.rules import Matches, OneOf, Ordered, Present, Rule, WellFormed, Within
+from cohortlake.core.rules import Matches, OneOf, Ordered, Present, Rule, ValueOrReason, WellFormed, Within
 from expectations.audit import breaks_sql
 
 TEXT, BOOLEAN = "VARCHAR", "BOOLEAN"
@@ -22,7 +22,7 @@ NAMES_ALL = re.compile(r"(?:[^.\[\\]|\\[^A-Za-z]|\[(?!\^)(?:[^\]\\]|\\[^A-Za-z])
 
 def may_fail(value: str, rule: Rule, kind: str) -> str:
     """Whether a value may break a rule. Every value of a type that the rule was not made for may."""
-    if isinstance(rule, Present):
+    if isinstance(rule, Present | ValueOrReason):
         # To pandas, what is not a number is missing.
         return f"({value} IS NULL OR isnan({value}))" if kind in FLOATS else f"{value} IS NULL"
     if isinstance(rule, OneOf) and kind == TEXT:

@@ -16,11 +16,13 @@ from deltalake import DeltaTable
 
 from cohortlake.core.catalog import Node
 from cohortlake.core.checks import silo_checks, strictest
+from expectations import completeness
 from expectations.audit import FAILED, Audited, audit_columns, audit_sql
+from expectations.books import gate_books
 from expectations.examine import FAILED_ROWS, Plan, counted, examine, slices, with_judged
 from expectations.extras import Extras, extras
 from expectations.links import Claimed, Links, claim, claim_units, claimed
-from expectations.verdict import Outcome, Verdict, book, conclude
+from expectations.verdict import Outcome, Verdict, conclude
 from expectations.volumes import Volumes
 from spark_jobs import delta, quarantine
 from spark_jobs.batches import read_batch
@@ -163,6 +165,7 @@ def gate_silo(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
         found = gate.judge(links)
         examiner = ready.result()
     volumes = Volumes(ctx, gate.batch)
+    profile = completeness.of_delivery(ctx, staged, gate.batch["batch"])
     verdicts = {}
     held = gate.hold(found)
     for name in sorted(staged):
@@ -170,15 +173,15 @@ def gate_silo(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
         outcomes = examiner.judge_rows(f"{ctx.scope}.{name}", checks, staged[name].rows, counted(found[name]))
         verdicts[name] = Verdict(name, staged[name].rows, outcomes, held.get(name, 0))
     delivery = Verdict(DELIVERY, 1, [])
-    delivered: list[Outcome] = examiner.judge_facts(
-        f"{ctx.scope}.{DELIVERY}", gate.delivery_facts(links, volumes), gate.facts
-    )
+    facts = gate.delivery_facts(links, volumes) | profile.facts()
+    delivered: list[Outcome] = examiner.judge_facts(f"{ctx.scope}.{DELIVERY}", facts, [*gate.facts, *profile.checks()])
     for outcome in delivered:
         verdicts.get(outcome.check.table, delivery).outcomes.append(outcome)
     docs = examiner.write_docs()
     shutil.rmtree(gate.files, ignore_errors=True)
-    books = [book(verdict) for verdict in verdicts.values()]
-    result = conclude(ctx, folder, [*verdicts.values(), delivery], books, docs, gate.batch["batch"])
+    books = gate_books(ctx, folder, staged, verdicts.values())
+    with profile.kept():
+        result = conclude(ctx, folder, [*verdicts.values(), delivery], books, docs, gate.batch["batch"])
     volumes.keep()
     return result
 

@@ -22,6 +22,7 @@ from cohortlake.core.rules import (
     Present,
     Refers,
     Resolves,
+    ValueOrReason,
     ValuesWellFormed,
     WellFormed,
     Within,
@@ -57,6 +58,9 @@ def _rule(check: Check) -> tuple[type[Any], dict[str, Any], str]:
         return custom.ExpectDatesToLieWithinLife, {}, f"not more than {rule.days} days {side}"
     if isinstance(rule, Present):
         return gxe.ExpectColumnValuesToNotBeNull, {}, "has a value"
+    if isinstance(rule, ValueOrReason):
+        words = "has a value, or an extension or a code that stands in its place, such as data-absent-reason"
+        return gxe.ExpectColumnValuesToNotBeNull, {}, words
     if isinstance(rule, Holds):
         return custom.ExpectConditionToHold, {}, check.sql
     if isinstance(rule, Form):

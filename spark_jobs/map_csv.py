@@ -70,7 +70,7 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
         connection.execute(f"CREATE VIEW source AS FROM read_parquet({files}, hive_partitioning = false)")
     if not has_rows:
         return {"part": None, "rows": 0, "rows_in": 0, "rejected": orphans, "unmapped": {}, "mapped": {}, "dead": dead}
-    made = connection.execute(_mapped(plan)).arrow().read_all()
+    made = connection.execute(mapped_sql(plan)).arrow().read_all()
     went_in = f"SELECT count(*) FROM {unpivoted(plan.mapping)} WHERE {plan.mapping.where}"  # noqa: S608
     (rows_in,) = connection.execute(went_in).fetchone() or (0,)
     is_bad = pc.fill_null(pc.greater(pc.list_value_length(made["_bad"]), 0), False)
@@ -98,7 +98,8 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
     }
 
 
-def _mapped(plan: Plan) -> str:
+def mapped_sql(plan: Plan) -> str:
+    """The SQL of a mapping over its view `source`: silver's elements, place and version, and what is wrong (`_bad`)."""
     leaves = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in plan.compiled.leaves.items())
     made = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in plan.compiled.columns.items())
     rows = f"SELECT {', '.join(LAKE)}, {leaves} FROM {unpivoted(plan.mapping)} WHERE {plan.mapping.where}"  # noqa: S608

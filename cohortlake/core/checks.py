@@ -28,6 +28,7 @@ from cohortlake.core.rules import (
     Present,
     Resolves,
     Rule,
+    ValueOrReason,
     WellFormed,
     Within,
 )
@@ -142,17 +143,27 @@ def _required(tree: Node, page: str) -> Iterator[Check]:
             choices[element.name] = [element.name]
     for path, names in choices.items():
         if all(name in tree.children for name in names):
-            name = f"{tree.name}.{path} is present"
-            yield Check(tree.name, name, "completeness", "quarantine", Present(), path, page)
+            yield from presence(tree.name, path, page)
+
+
+def presence(table: str, path: str, reason: str) -> Iterator[Check]:
+    """The two checks of an element that each record must have.
+
+    A record that neither has it nor says why is kept back; one that says why is counted as a record without it.
+    """
+    name = f"{table}.{path}"
+    yield Check(table, f"{name} has a value or a reason", "conformance", "quarantine", ValueOrReason(), path, reason)
+    yield Check(table, f"{name} is present", "completeness", "warn", Present(), path, reason)
 
 
 def _feed_checks(tree: Node, feed: Feed, silo: Silo) -> Iterator[Check]:
     table, reason = tree.name, f"protocol {silo.name} {silo.protocol.version}"
-    declared: list[tuple[list[str], Severity]] = [(feed.required, "quarantine"), (feed.expected, "warn")]
-    for paths, severity in declared:
-        for path in paths:
-            _is_typed(tree, path, silo)
-            yield Check(table, f"{table}.{path} is present", "completeness", severity, Present(), path, reason)
+    for path in feed.required:
+        _is_typed(tree, path, silo)
+        yield from presence(table, path, reason)
+    for path in feed.expected:
+        _is_typed(tree, path, silo)
+        yield Check(table, f"{table}.{path} is present", "completeness", "warn", Present(), path, reason)
     for path, codes in feed.value_sets.items():
         _is_typed(tree, path, silo)
         name = f"{table}.{path} is in the protocol's value set"

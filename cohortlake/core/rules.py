@@ -38,7 +38,15 @@ FHIR_LEAST = {"positiveInt": 1, "unsignedInt": 0}
 
 @dataclass(frozen=True)
 class Present:
-    """There is a value."""
+    """There is a value. A reason why there is none is no value, nor is a code that says only that."""
+
+
+@dataclass(frozen=True)
+class ValueOrReason:
+    """There is a value, or an extension in its place, as R4's minimum of 1 asks.
+
+    So no record is rejected that says why it has no value (https://hl7.org/fhir/R4/extension-data-absent-reason.html).
+    """
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,7 @@ class NoEmptyList:
 
 
 Form = ValuesWellFormed | HasRequired | OneType | Refers | NoEmptyList
-Rule = Present | OneOf | Matches | WellFormed | Within | Holds | Ordered | Resolves | InLife | Form
+Rule = Present | ValueOrReason | OneOf | Matches | WellFormed | Within | Holds | Ordered | Resolves | InLife | Form
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cohortlake.core.lake import Lake
 from cohortlake.plan import INGEST, TRAINING
 from cohortlake.report.checks import Gate, read_gates
+from cohortlake.report.completeness import Completeness, read_completeness
 from cohortlake.report.held import Quarantine, read_quarantine
 from cohortlake.report.live import Live, read_live
 from cohortlake.report.people import People, read_people
@@ -43,6 +44,7 @@ class Report:
     cohorts: tuple[Training, ...]
     quarantine: Quarantine
     live: Live
+    completeness: Completeness
 
     @property
     def published_tables(self) -> dict[str, int]:
@@ -76,6 +78,7 @@ def read_report(lake: Lake, run_id: str) -> Report:
         cohorts=tuple(read_training(run, name) for name in run.scopes(TRAINING)),
         quarantine=read_quarantine(lake, run_id),
         live=live,
+        completeness=read_completeness(lake, run_id),
     )
 
 

@@ -36,13 +36,13 @@ FAULTS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("Observation", rate(9187.25, unit="zqbeats"), ["Observation heart rate (8867-4, /min) is possible"]),
     ("Observation", {"status": "zqdone", "subject": {"display": "Zqname"}},
      ["Observation.status is a known code", "Observation.subject resolves",
-      "Observation.subject.reference is present"]),
+      "Observation.subject.reference has a value or a reason"]),
     ("Encounter", {"status": "zqdone"}, ["Encounter.status is a known code"]),
     ("Encounter", {"class": {"code": "zqclass"}}, ["Encounter.class.code is in the protocol's value set"]),
     ("Encounter", {"period": {"start": "2021-05", "end": "2021-04"}}, ["Encounter.period ends after it starts"]),
     ("Condition", {"onsetDateTime": "2021-02-30"}, ["Condition.onsetDateTime is a FHIR dateTime"]),
-    ("Condition", {"code": {"text": ""}}, ["Condition.code is present"]),
-    ("Condition", {"category": [{}]}, ["Condition.category is present"]),
+    ("Condition", {"code": {"text": ""}}, ["Condition.code has a value or a reason"]),
+    ("Condition", {"category": [{}]}, ["Condition.category has a value or a reason"]),
 ]  # fmt: skip
 MARKERS = ("zqnobody", "zqdone", "zqclass", "zqbeats", "Zqname", "zq id", "9187.25", "2021-02-30")
 
@@ -68,6 +68,12 @@ def planted() -> tuple[dict[str, list[dict[str, Any]]], Held]:
         record.update(changes)
         wrong[name, record["id"]] = reasons
     of_first["Observation"].pop().update(rate(310))
+    # Two say why they have no status and no class: that is counted, and holds nothing back.
+    why = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}
+    silent = of_first["Observation"].pop()
+    del silent["status"]
+    silent["_status"] = why
+    of_first["Encounter"].pop()["class"] = why
     return records, wrong
 
 
@@ -128,6 +134,12 @@ def test_what_is_only_unlikely_is_counted_and_live(gated):
     assert failed["Observation.effectiveDateTime is not long after death"] > 0
     sql = "SELECT count(*) FROM t WHERE valueQuantity.value = 310"
     assert flow.query(gated.lake, "phi/silver/Observation", sql) == [(1,)]
+
+
+def test_what_is_absent_for_a_reason_is_counted_and_live(gated):
+    failed = {check["name"]: check["failed"] for check in gated.found[f"gate.{A}"]["facts"]["checks"]}
+    for element in ("Observation.status", "Encounter.class", "Encounter.class.code"):
+        assert (failed[f"{element} is present"], failed[f"{element} has a value or a reason"]) == (1, 0)
 
 
 def test_a_held_row_says_where_it_came_from_and_what_it_was_warned_of(gated):

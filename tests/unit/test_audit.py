@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import json
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cohortlake.core.catalog.resource import resource_tree
@@ -13,8 +15,9 @@ from cohortlake.core.checks import choice_elements
 from cohortlake.core.rules import FHIR_ID, Check, Matches, OneOf, Within
 from cohortlake.core.sql import literal
 from expectations.audit import audit_columns, audit_sql
-from expectations.paths import element_sql, first_day, last_day, period_seconds, present_sql
+from expectations.paths import answered_sql, element_sql, first_day, last_day, period_seconds, present_sql
 from spark_jobs.fhir_types import fhir_schema
+from spark_jobs.standardise_fhir import COLUMNS, standardise_part
 
 FINAL = OneOf(("final", "amended"))
 PATIENT = resource_tree("Patient", ["identifier", "active", "name", "gender", "birthDate", "contact.telecom"])
@@ -159,3 +162,46 @@ def test_checks_of_one_value_share_a_column_and_others_do_not():
     found = connection.execute(audit_sql(items, {"_g": "gender"}))
     assert [column[0] for column in found.description] == ["_file_hash", "_offset", "id", "gender", "gender*"]
     assert found.fetchall() == [("h", 1, "p", None, 0)]
+
+
+ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+WHY = {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}
+ENCOUNTER = resource_tree("Encounter", ["status", "class", "type", "subject", "participant.individual", "period"])
+UNKNOWN = {"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "unknown"}
+VISIT = {"system": "http://snomed.info/sct", "code": "308335008"}
+
+
+@pytest.mark.parametrize(
+    ("path", "record", "is_there", "is_answered"),
+    [
+        ("class", {"class": WHY}, False, True),
+        ("class.code", {"class": WHY}, False, True),
+        ("class.code", {"class": {"_code": WHY}}, False, True),
+        ("class.code", {"class": {"code": "EMER", "_code": WHY}}, True, True),
+        ("class", {"class": UNKNOWN}, False, True),
+        ("class", {}, False, False),
+        ("class", {"class": {"extension": []}}, False, False),
+        ("class", {"extension": [{"url": ABSENT}], "_status": WHY}, False, False),
+        ("status", {"_status": WHY}, False, True),
+        ("subject.reference", {"subject": {"display": "x"}}, False, False),
+        ("subject.reference", {"subject": WHY}, False, True),
+        ("type", {"type": [{}, WHY]}, False, True),
+        ("type", {"type": [{"coding": [UNKNOWN]}]}, False, True),
+        ("type", {"type": [{"coding": [UNKNOWN, VISIT]}]}, True, True),
+        ("type", {"type": [{"text": "visit", "coding": [UNKNOWN]}]}, True, True),
+        ("type", {"type": [{"coding": [{"system": UNKNOWN["system"]}]}]}, True, True),
+        ("participant.individual", {"participant": [{"individual": WHY}]}, False, True),
+        ("period.start", {"period": {"end": "2021"}}, False, False),
+    ],
+)
+def test_a_reason_is_an_answer_and_no_value(tmp_path, path, record, is_there, is_answered):
+    """As a record gets there: through silver's own typing, which keeps in `_rest` what it does not type."""
+    text = json.dumps({"resourceType": "Encounter", "id": "e1"} | record)
+    moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    row = dict(zip(COLUMNS, ("f", "hash", moment, 0, text), strict=True))
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "bronze.parquet")
+    unit = {"sources": [(tmp_path / "bronze.parquet", None)], "silo": "s"}
+    done = standardise_part(unit | {"table": tmp_path / "t", "rejects": tmp_path / "rejects"}, ENCOUNTER)
+    part = tmp_path / "t" / done["part"]["path"]
+    asked = f"{present_sql(ENCOUNTER, path)}, {answered_sql(ENCOUNTER, path)} IS NOT NULL"
+    assert duckdb.execute(f"SELECT {asked} FROM '{part}'").fetchall() == [(is_there, is_answered)]

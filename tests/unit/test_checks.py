@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from cohortlake.core.catalog import Catalog, load_catalog
 from cohortlake.core.checks import gold_checks, silo_checks, strictest
 from cohortlake.core.errors import CatalogError
-from cohortlake.core.rules import FHIR_ID, Check, Matches, OneOf, Ordered, Present, Resolves, WellFormed, Within
+from cohortlake.core.rules import (
+    FHIR_ID,
+    Check,
+    Matches,
+    OneOf,
+    Ordered,
+    Present,
+    Resolves,
+    ValueOrReason,
+    WellFormed,
+    Within,
+)
 from cohortlake.core.sql import literal
 from expectations.audit import breaks_sql
 from expectations.custom import is_fhir_date
@@ -41,7 +52,9 @@ def of_a(catalog) -> dict[str, Check]:
     [
         ("Observation.id is present", "quarantine", Present()),
         ("Observation.id is a FHIR id", "quarantine", Matches(FHIR_ID)),
-        ("Observation.status is present", "quarantine", Present()),
+        ("Observation.status has a value or a reason", "quarantine", ValueOrReason()),
+        ("Observation.status is present", "warn", Present()),
+        ("Observation.subject.reference has a value or a reason", "quarantine", ValueOrReason()),
         ("Observation.effectiveDateTime is a FHIR dateTime", "quarantine", WellFormed("dateTime")),
         ("Observation.issued is a FHIR instant", "quarantine", WellFormed("instant")),
         ("Observation.effectivePeriod ends after it starts", "quarantine", Ordered()),
@@ -50,7 +63,8 @@ def of_a(catalog) -> dict[str, Check]:
         ("Observation.encounter.reference is present", "warn", Present()),
         ("Observation keys are unique", "fail", Within(0, 0)),
         ("AllergyIntolerance.patient resolves", "quarantine", Resolves(("Patient",))),
-        ("MedicationRequest.medication[x] is present", "quarantine", Present()),
+        ("MedicationRequest.medication[x] has a value or a reason", "quarantine", ValueOrReason()),
+        ("MedicationRequest.medication[x] is present", "warn", Present()),
         ("Patient delivers enough records", "warn", Within(1, None)),
         ("Patient does not shrink", "warn", Within(None, 20)),
         (f"{A} is fresh", "warn", Within(None, 40)),

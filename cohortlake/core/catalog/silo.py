@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from cohortlake.core.catalog.completeness import Completeness
 from cohortlake.core.catalog.doors import SameFacts
 from cohortlake.core.catalog.origin import BulkFhir, Postgresql, Source
 from cohortlake.core.catalog.source import Declaration
@@ -46,9 +47,10 @@ class Volume(Declaration):
 class Feed(Declaration):
     """One kind of file: its name patterns, its key, and what every record must and should hold.
 
-    `required` elements (FHIR) or columns (CSV) hold for each record: a record without one is quarantined. `expected`
-    ones are counted where they are missing. `value_sets` gives the codes allowed in an element or a column. The texts
-    `null_values` (CSV) say that there is no value, as an empty one does.
+    `required` elements (FHIR) or columns (CSV) hold for each record: a record without one is quarantined, unless (FHIR)
+    it says why it has none; then it is counted. `expected` ones are counted where they are missing. `value_sets` gives
+    the codes allowed in an element or a column. The texts `null_values` (CSV) say that there is no value, as an empty
+    one does.
 
     A feed with `deletes` says what is gone at the source: `bundles` of DELETE requests (FHIR), or the name of the feed
     whose key columns it holds (CSV).
@@ -97,6 +99,9 @@ class Silo(Declaration):
     freshness: Freshness
     feeds: Annotated[dict[str, Feed], Field(min_length=1)]
     same_facts: SameFacts | None = None
+    completeness: Annotated[
+        dict[str, Completeness], Field(description="floors and known gaps of elements: {Encounter.class: ...}")
+    ] = {}
     quirks: list[str] = []
 
     @model_validator(mode="before")
