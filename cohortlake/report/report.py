@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cohortlake.core.lake import Lake
 from cohortlake.plan import INGEST, TRAINING
+from cohortlake.report import facts
 from cohortlake.report.checks import Gate, read_gates
 from cohortlake.report.held import Quarantine, read_quarantine
 from cohortlake.report.live import Live, read_live
@@ -43,6 +44,7 @@ class Report:
     cohorts: tuple[Training, ...]
     quarantine: Quarantine
     live: Live
+    reaches_no_table: dict[str, int] = field(default_factory=dict)
 
     @property
     def published_tables(self) -> dict[str, int]:
@@ -76,6 +78,7 @@ def read_report(lake: Lake, run_id: str) -> Report:
         cohorts=tuple(read_training(run, name) for name in run.scopes(TRAINING)),
         quarantine=read_quarantine(lake, run_id),
         live=live,
+        reaches_no_table=facts.tally(run.step("curate", "gold").facts.get("reaches_no_table")),
     )
 
 
