@@ -19,7 +19,7 @@ from cohortlake.core.terminology.translate import Translator
 from spark_jobs import delta
 from spark_jobs.batches import Pending, bronze_parts
 from spark_jobs.context import Book, Context
-from spark_jobs.csv_recount import recount_mapping, recount_parse
+from spark_jobs.csv_recount import MappingRecount, recount_parse
 from spark_jobs.fhir_types import duckdb_type
 from spark_jobs.join_csv import columns, deleting
 from spark_jobs.map_csv import Plan, map_part
@@ -106,8 +106,9 @@ def _parse(unit: Unit, options: dict[str, dict[str, Any]]) -> Unit:
 
 
 def _map(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, Feed], translator: Translator) -> Unit:
-    result = map_part(unit, plans=plans, feeds=feeds, translator=translator)
-    return {**result, "recount": recount_mapping(unit, result, plans[unit["mapping"]], feeds)}
+    recount = MappingRecount(plans[unit["mapping"]])
+    result = map_part(unit, plans=plans, feeds=feeds, translator=translator, seen=recount.see)
+    return {**result, "recount": recount.compare(unit, result)}
 
 
 def _plan(ctx: Context, mapping: Mapping) -> Plan:

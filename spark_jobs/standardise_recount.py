@@ -42,7 +42,8 @@ def recount_rows(
     """Rows that the SQL `expected` makes once more (silver's elements, each row's place) against the part written."""
     connection.execute(f"CREATE OR REPLACE TEMP VIEW expected AS {expected}")
     connection.register("refused", pa.Table.from_pylist(list(refused), REFUSED))
-    return told(compare_rows(connection, tree, EXTENSION), _rows(connection, table, part, tree))
+    written = _rows(connection, table, part, tree)
+    return told(compare_rows(connection, tree, EXTENSION), written)
 
 
 def told(found: Compared, part: Path | None) -> Unit:

@@ -148,6 +148,10 @@ def _attention(report: Report) -> Iterator[Attention]:
     elif report.quarantine.open:
         told = f"{plural(report.quarantine.open, 'record')} from before in quarantine"
         yield Attention(NOTE, told, "quarantine")
+    if report.reaches_no_table:
+        types, rows = plural(len(report.reaches_no_table), "resource type"), sum(report.reaches_no_table.values())
+        most = next(iter(report.reaches_no_table))
+        yield Attention(NOTE, f"{types} with {count(rows)} live rows reach no gold table, first {most}", "gold")
     for silo in report.silos:
         yield from _of_silo(silo)
     for cohort in report.cohorts:

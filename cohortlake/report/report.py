@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cohortlake.core.lake import Lake
 from cohortlake.plan import INGEST, TRAINING
+from cohortlake.report import facts
 from cohortlake.report.checks import Gate, read_gates
 from cohortlake.report.completeness import Completeness, read_completeness
 from cohortlake.report.held import Quarantine, read_quarantine
@@ -45,6 +46,7 @@ class Report:
     quarantine: Quarantine
     live: Live
     completeness: Completeness
+    reaches_no_table: dict[str, int] = field(default_factory=dict)
 
     @property
     def published_tables(self) -> dict[str, int]:
@@ -79,6 +81,7 @@ def read_report(lake: Lake, run_id: str) -> Report:
         quarantine=read_quarantine(lake, run_id),
         live=live,
         completeness=read_completeness(lake, run_id),
+        reaches_no_table=facts.tally(run.step("curate", "gold").facts.get("reaches_no_table")),
     )
 
 

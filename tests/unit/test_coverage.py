@@ -30,7 +30,7 @@ SABOTAGE = [
     # a template that loses the source of a column, and the column
     ("formats/ccda/header/Patient.yaml", "  birthDate:", "  #", "patients.birth_date"),
     ("formats/hl7v2/segments/PID.Patient.yaml", "  gender:", "  #", "patients.gender"),
-    ("formats/hl7v2/segments/PR1.Procedure.yaml", "  performedDateTime:", "  #", "procedures.performed_at"),
+    ("formats/hl7v2/segments/PR1.Procedure.yaml", "  performedDateTime:", "  #", "procedures.started_at"),
     ("formats/x12/maps/Claim.yaml", "  created:", "  #", "claims.created_at"),
     ("silos/site_b_csv/mappings/Condition.yaml", "  abatementDateTime:", "  #", "conditions.abatement_date"),
 ]
@@ -44,7 +44,8 @@ def test_a_template_that_loses_a_source_is_told(tmp_path: Path, file: str, lost:
     assert lost in text
     (folder / file).write_text(text.replace(lost, put), encoding="utf-8")
     told = [line for line in coverage(folder).wrong() if "no source" in line]
-    assert [line.split()[0] for line in told] == [column]
+    # The basis of a time goes with the time.
+    assert [name for line in told if not (name := line.split()[0]).endswith("_basis")] == [column]
 
 
 def test_one_of_two_templates_that_loses_a_source_makes_the_page_stale(tmp_path: Path, found: Coverage) -> None:

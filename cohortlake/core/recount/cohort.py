@@ -10,22 +10,23 @@ from cohortlake.core.recount.finding import Finding
 from cohortlake.core.recount.tally import parquet, tally
 from cohortlake.core.sql import identifier
 
+Criteria = dict[str, str]
+
 
 def recount_cohort(
-    connection: Any, name: str, keys: Sequence[str], inclusion: dict[str, str], exclusion: dict[str, str], staged: Path
+    connection: Any, name: str, keys: Sequence[str], inclusion: Criteria, exclusion: Criteria, staged: Path
 ) -> Finding:
     """Count a cohort as staged. `inclusion` and `exclusion` name each criterion by its column, in the declared order.
 
-    The connection has the tables `candidates` (the keys, and a column a criterion) and `given` (the rows that were
-    given to be staged, all columns).
+    The connection has the tables `candidates` (the keys, and a column a criterion) and `given` (the rows to be staged,
+    all columns).
     """
     tests = [(column, text, f"NOT coalesce({identifier(column)}, false)") for column, text in inclusion.items()]
     tests += [(column, text, f"coalesce({identifier(column)}, false)") for column, text in exclusion.items()]
     fate = "".join(f" WHEN {test} THEN {number}" for number, (_, _, test) in enumerate(tests))
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE fates AS SELECT *, CASE{fate} ELSE -1 END AS fate FROM candidates"
-    )
-    counts = dict(connection.execute("SELECT fate, count(*) FROM fates GROUP BY fate ORDER BY fate").fetchall())
+    fates = f"SELECT *, CASE WHEN false THEN 0{fate} ELSE -1 END AS fate FROM candidates"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE fates AS {fates}")
+    counts = dict(connection.execute("SELECT fate, count(*) FROM fates GROUP BY ALL ORDER BY ALL").fetchall())
     left_out = {tests[number][1]: count for number, count in counts.items() if number >= 0}
     columns = sorted(row[0] for row in connection.execute("DESCRIBE given").fetchall())
     rows = parquet([staged])
