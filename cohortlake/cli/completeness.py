@@ -104,10 +104,10 @@ NUMBERS = ("rows", "known", "null", "mapped")
 def _table(*columns: str) -> Table:
     made = Table(*columns, box=None, header_style="dim")
     for column in made.columns:
-        if column.header in NUMBERS:
-            column.justify = "right"
-        column.no_wrap = column.header != "needed by"
         column.overflow = "fold"
+        if column.header in NUMBERS:
+            # A number that is cut is another number.
+            column.justify, column.no_wrap, column.min_width = "right", True, 8
     return made
 
 
