@@ -44,6 +44,7 @@ LAKE, DATA = Path("lake"), PROJECT / "data"
 def main() -> None:
     """Run the command line; an error of ours is told in two lines, with its own exit code."""
     from cohortlake.cli import (  # noqa: F401 (they register commands)
+        checks,
         codes,
         convert,
         doctor,

@@ -12,7 +12,7 @@ import pytest
 
 from cohortlake.core.catalog.resource import resource_tree
 from cohortlake.core.checks import choice_elements
-from cohortlake.core.rules import FHIR_ID, Check, Matches, OneOf, Within
+from cohortlake.core.rules import FHIR_ID, Check, Holds, Matches, OneOf, Present, Resolves, Within
 from cohortlake.core.sql import literal
 from expectations.audit import audit_columns, audit_sql
 from expectations.paths import answered_sql, element_sql, first_day, last_day, period_seconds, present_sql
@@ -156,12 +156,28 @@ def test_checks_of_one_value_share_a_column_and_others_do_not():
         Check("Patient", "three", "conformance", "warn", Within(0, 1), "gender", sql="length(_g)"),
     ]
     items = audit_columns(checks, PATIENT)
-    assert [item.column for item in items] == ["gender", "gender", "gender*"]
+    assert [item.column for item in items] == ["gender", "gender", "helper column: gender"]
     connection = duckdb.connect()
     connection.execute("""CREATE TABLE staged AS SELECT 'h' AS _file_hash, 1 AS _offset, 'p' AS id, '' AS "gender" """)
-    found = connection.execute(audit_sql(items, {"_g": "gender"}))
-    assert [column[0] for column in found.description] == ["_file_hash", "_offset", "id", "gender", "gender*"]
-    assert found.fetchall() == [("h", 1, "p", None, 0)]
+    found = connection.execute(audit_sql(items, {"_g": "gender"}, {"gender": "'twice'", "more": "7"}))
+    names = ["_file_hash", "_offset", "id", "gender", "helper column: gender", "more"]
+    assert [column[0] for column in found.description] == names
+    assert found.fetchall() == [("h", 1, "p", None, 0, 7)]
+
+
+def test_two_values_of_one_name_have_two_columns_and_what_is_computed_says_so():
+    resolves = Check("Patient", "r", "conformance", "warn", Resolves(("Organization",)), "managingOrganization")
+    tree = resource_tree("Patient", ["managingOrganization", "name"])
+    checks = [
+        Check("Patient", "one", "conformance", "warn", Holds(), "x", sql="true"),
+        Check("Patient", "two", "conformance", "warn", Holds(), "x", sql="false"),
+        Check("Patient", "three", "completeness", "warn", Present(), "name"),
+        resolves,
+    ]
+    items = audit_columns(checks, tree)
+    assert [item.column for item in items[:2]] == ["helper column: x", "helper column: x*"]
+    assert all(item.column.startswith("helper column: ") and item.helper for item in items)
+    assert [item.is_across for item in items] == [False, False, False, True]
 
 
 ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
