@@ -115,7 +115,7 @@ def _page(
     """What a table's page shows."""
     scope, _, name = str(result["suite_name"]).partition(".")
     meta, rows = result["meta"], [one["result"].get("element_count", 0) for one in result["results"]]
-    what = "what is expected" if is_suite else "what came of it"
+    what = "expectations" if is_suite else "results"
     return {
         "title": f"{scope} · {_titled(name)} · {what}",
         "scope": scope,

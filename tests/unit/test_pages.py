@@ -60,9 +60,9 @@ def test_titles_name_silo_type_and_suite(docs):
     def title(page: str) -> str:
         return re.search("<title>(.*)</title>", (docs / page).read_text(encoding="utf-8"))[1]
 
-    assert title("validations/site_a/Patient.html") == "site_a · Patient · what came of it"
-    assert title("expectations/site_a/Patient.html") == "site_a · Patient · what is expected"
-    assert title("validations/gold/patients/rows.html") == "gold · patients, rows · what came of it"
+    assert title("validations/site_a/Patient.html") == "site_a · Patient · results"
+    assert title("expectations/site_a/Patient.html") == "site_a · Patient · expectations"
+    assert title("validations/gold/patients/rows.html") == "gold · patients, rows · results"
 
 
 def test_what_did_not_pass_stands_first_and_a_warning_is_no_failure(docs):
