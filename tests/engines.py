@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pytest
 
 from cohortlake.core.rules import Check
 from expectations.engine import memory_context
@@ -14,7 +15,9 @@ from expectations.examine import AUDITED
 from expectations.judge import COUNTS, by_check, validate
 from expectations.suites import judged, suite
 
-ENGINES = ("duckdb", "pandas", "spark")
+# Spark is started only where it is asked for.
+SPARK = pytest.param("spark", marks=pytest.mark.spark)
+ENGINES = ["duckdb", "pandas", SPARK]
 
 
 def on_frame(source: Any, frame: Any, wanted: Any, result_format: Any) -> Any:
