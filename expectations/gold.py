@@ -13,8 +13,11 @@ from deltalake import DeltaTable
 from cohortlake.core.catalog import Table
 from cohortlake.core.checks import gold_checks
 from cohortlake.core.rules import Check
-from expectations.verdict import Outcome, Verdict, book, conclude
+from expectations import completeness
+from expectations.books import gold_books
+from expectations.verdict import Outcome, Verdict, conclude
 from spark_jobs import delta
+from spark_jobs.batches import read_batch
 from spark_jobs.context import Context, StepResult
 from spark_jobs.staged import Staged
 
@@ -72,6 +75,8 @@ def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
     from expectations.validate import Examiner
 
     facts, examiner = GoldFacts(ctx, staged), Examiner(ctx.lake, ctx.run_id)
+    batch = read_batch(folder) or {}
+    profile = completeness.of_gold(ctx, staged, batch.get("made_from", {}).get("silver", {}))
     files = folder / "gate"
     shutil.rmtree(files, ignore_errors=True)
     verdicts = []
@@ -84,12 +89,14 @@ def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
             paths = [ctx.lake.gold(name) / part.path for part in table.parts]
             rows = [check for check in checks if not check.is_fact]
             judged, _ = examiner.judge_rows(_table(declared, rows, paths, table.rows), files / "spill")
-        about = [check for check in checks if check.is_fact]
-        judged += examiner.judge_facts(f"gold.{name}.table", facts.of(declared), about)
+        about = [*(check for check in checks if check.is_fact), *profile.checks(name)]
+        known = facts.of(declared) | profile.facts(name)
+        judged += examiner.judge_facts(f"gold.{name}.table", known, about)
         verdicts.append(Verdict(name, table.rows, judged))
     shutil.rmtree(files, ignore_errors=True)
     docs = examiner.write_docs()
-    return conclude(ctx, folder, verdicts, [book(verdict, "gold.") for verdict in verdicts], docs, "gold")
+    with profile.kept():
+        return conclude(ctx, folder, verdicts, gold_books(ctx, staged), docs, "gold")
 
 
 def _table(declared: Table, checks: Sequence[Check], files: Sequence[Path], rows: int) -> Judgeable:

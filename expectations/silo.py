@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from cohortlake.core.checks import silo_checks, strictest
+from expectations import completeness
 from expectations.audit import FAILED, Audited, audit_columns, audit_sql
+from expectations.books import gate_books
 from expectations.extras import Extras, extras
 from expectations.links import Links, claim, claim_units, claimed
-from expectations.verdict import Outcome, Verdict, book, conclude
+from expectations.verdict import Outcome, Verdict, conclude
 from expectations.volumes import Volumes
 from spark_jobs import delta, quarantine
 from spark_jobs.batches import read_batch
@@ -157,18 +159,19 @@ def gate_silo(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
     links = Links(ctx, gate.files, refused)
     judged, failing = gate.judge(links, examiner)
     volumes = Volumes(ctx, gate.batch)
+    profile = completeness.of_delivery(ctx, staged, gate.batch["batch"])
     held = gate.hold(failing)
     verdicts = {name: Verdict(name, staged[name].rows, judged[name], held.get(name, 0)) for name in sorted(staged)}
     delivery = Verdict(DELIVERY, 1, [])
-    delivered: list[Outcome] = examiner.judge_facts(
-        f"{ctx.scope}.{DELIVERY}", gate.delivery_facts(links, volumes), gate.facts
-    )
+    facts = gate.delivery_facts(links, volumes) | profile.facts()
+    delivered: list[Outcome] = examiner.judge_facts(f"{ctx.scope}.{DELIVERY}", facts, [*gate.facts, *profile.checks()])
     for outcome in delivered:
         verdicts.get(outcome.check.table, delivery).outcomes.append(outcome)
     docs = examiner.write_docs()
     shutil.rmtree(gate.files, ignore_errors=True)
-    books = [book(verdict) for verdict in verdicts.values()]
-    result = conclude(ctx, folder, [*verdicts.values(), delivery], books, docs, gate.batch["batch"])
+    books = gate_books(ctx, folder, staged, verdicts.values())
+    with profile.kept():
+        result = conclude(ctx, folder, [*verdicts.values(), delivery], books, docs, gate.batch["batch"])
     volumes.keep()
     return result
 

@@ -65,12 +65,6 @@ class Verdict:
         return "warned" if any(not outcome.passed for outcome in self.outcomes) else "passed"
 
 
-def book(verdict: Verdict, prefix: str = "") -> Book:
-    """A table's books: rows in = rows that pass + quarantined."""
-    passed = verdict.rows - verdict.quarantined
-    return Book(f"{prefix}{verdict.table}", verdict.rows, passed, verdict.quarantined)
-
-
 def conclude(
     ctx: Context, folder: Path, verdicts: Sequence[Verdict], books: list[Book], docs: Path, batch: str | None
 ) -> StepResult:

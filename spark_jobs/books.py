@@ -1,4 +1,4 @@
-"""The books: `ops/accounting` has a row a table and step of a run, in = out + quarantined + superseded + deleted.
+"""The books: `ops/accounting` has a row a table and step of a run, with what came in and what became of it.
 
 A step's last act makes its work live, and its books are written after. A receipt, kept with that last act, lets the
 next run write the books of one that was killed in between.
@@ -13,16 +13,48 @@ from typing import Any
 
 import pyarrow as pa
 
+from cohortlake.core.errors import BooksError
 from cohortlake.core.lake import Lake
+from cohortlake.core.recount.tally import Tally
 from spark_jobs import delta
 from spark_jobs.context import Book, Context
 
-NUMBERS = ("rows_in", "rows_out", "quarantined", "superseded", "deleted")
+OLDER = ("rows_in", "rows_out", "quarantined", "superseded", "deleted")
+NUMBERS = (*OLDER, "not_mapped", "left_out")
+# Tables of earlier versions lack these columns; they come with the first books that have them.
+LATER = pa.schema(
+    [
+        ("not_mapped", pa.int64()), ("left_out", pa.int64()), ("digest_in", pa.string()), ("digest_out", pa.string()),
+    ]
+)  # fmt: skip
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("run_id", "step", "scope", "table")]
-    + [(name, pa.int64()) for name in NUMBERS]
+    + [(name, pa.int64()) for name in OLDER]
     + [("at", pa.timestamp("us", tz="UTC"))]
+    + list(LATER)
 )
+MEND = (
+    "Nothing of this step went live; what was live stays. Run again; if it happens again, it is a fault to report: "
+    "`cohortlake audit books` says where the lake stands."
+)
+
+
+def check_books(step: str, books: Iterable[Book], problems: Iterable[str] = ()) -> None:
+    """Raises BooksError where a book does not balance, or where the recount found another problem."""
+    wrong = [*(book.trouble for book in books if not book.is_balanced), *problems]
+    if wrong:
+        raise BooksError(f"{step}: the books do not balance: {'; '.join(wrong)}", MEND)
+
+
+def sum_of(one: Book, other: Book) -> Book:
+    """The books of two parts of one table."""
+    numbers = {name: getattr(one, name) + getattr(other, name) for name in NUMBERS}
+    digests = (_added(one.digest_in, other.digest_in), _added(one.digest_out, other.digest_out))
+    return Book(one.table, **numbers, digest_in=digests[0], digest_out=digests[1])
+
+
+def _added(one: str, other: str) -> str:
+    return (Tally(0, int(one or "0", 16)) + Tally(0, int(other or "0", 16))).hex if one or other else ""
 
 
 def account(lake: Lake, run_id: str, step: str, scope: str, books: Iterable[Book]) -> None:

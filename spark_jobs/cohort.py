@@ -8,8 +8,11 @@ The cohort's three SQL files run over the pinned versions of the gold tables; th
 | `features.sql` | patient_key, silo, index_date, the declared features | in the cohort |
 | `outcome.sql` | patient_key, index_date, outcome | in the cohort |
 
-A candidate is in if every `in_*` is true and no `out_*` is; a criterion that is null is not true. The later two read
-the rows that are in from the view `cohort_index`. A person may have several index dates; splits are by person.
+A candidate is in if every `in_*` is true and no `out_*` is; a criterion that is null is not true. Whose records cannot
+tell what the criteria and the outcome need is left out before, and a feature that cannot be known is null, whatever the
+SQL says (`spark_jobs.eligibility`). `features.sql` and `outcome.sql` read the rows that are in from the view
+`cohort_index`. A person may have several index dates, and records in several silos: counts and splits are by person
+(`person_key`), not by record (`patient_key`).
 """
 
 from __future__ import annotations
@@ -27,14 +30,16 @@ from cohortlake.core.catalog import Cohort
 from cohortlake.core.catalog.cohort import Splits
 from cohortlake.core.errors import CatalogError, GateFailedError
 from spark_jobs import delta_read
-from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.cohort_books import cohort_book
+from spark_jobs.context import Context, StepResult
+from spark_jobs.eligibility import Eligibility, row_needs, withhold
+from spark_jobs.person_keys import person_keys, person_of
 from spark_jobs.training import (
     KEYS,
     SQL,
     cohort_folder,
     declared_cohort,
     inputs,
-    persons_table,
     stage,
     unchanged,
     unstage,
@@ -53,9 +58,10 @@ ARROW_TYPES = {
 
 
 def run(ctx: Context) -> StepResult:
-    """Stage the cohort's rows. Its book: in = candidates, out = rows in the cohort, deleted = excluded by a criterion.
+    """Stage the cohort's rows. Its book: in = candidates, out = rows staged, left out = excluded (by the first).
 
-    Raises CatalogError where the SQL does not keep its contract, GateFailedError where no candidate is left.
+    Raises CatalogError where the SQL does not keep its contract, GateFailedError where no candidate is left, BooksError
+    where the book does not balance.
     """
     cohort = declared_cohort(ctx)
     if done := unchanged(ctx):
@@ -63,22 +69,30 @@ def run(ctx: Context) -> StepResult:
     pinned = inputs(ctx)
     with _gold_views(ctx, pinned["gold"]):
         candidates = _candidates(ctx, cohort)
+        persons = person_keys(ctx, pinned["gold"])
         flags = candidates.to_pandas()
-        steps = attrition(flags, cohort)
+        flags["person_key"] = [person_of(key, persons) for key in flags["patient_key"]]
+        known = Eligibility(ctx.lake, ctx.catalog, pinned["gold"], candidates)
+        needs = {need.column: ~flags["patient_key"].isin(known.lacking(need)) for need in row_needs(cohort)}
+        steps = attrition(flags, cohort, needs)
         inclusion, exclusion = _criteria(cohort)
         is_in = flags[inclusion].all(axis=1) & ~flags[exclusion].any(axis=1)
+        for can_tell in needs.values():
+            is_in &= can_tell
         _check_index(ctx, flags[is_in], steps)
         ctx.progress(1, 3, f"{int(is_in.sum())} of {len(flags)} candidates")
-        persons = _persons(ctx, pinned["gold"])
         rows = _rows(ctx, cohort, candidates.select(list(KEYS)).filter(pa.array(is_in)))
     ctx.progress(2, 3, "features and outcome")
     check_rows(cohort_folder(ctx), cohort, rows, int(is_in.sum()))
+    rows, unknown = withhold(rows, cohort, known)
     rows = _finished(cohort, rows, persons)
     facts = {"cohort": cohort.name, "inputs": pinned, "attrition": steps, **describe(rows.to_pandas(), cohort)}
+    facts["unlinked_patients"] = len(set(rows["patient_key"].to_pylist()) - set(persons))
+    facts["cannot_be_known"] = unknown
     unstage(ctx, "synthetic")  # those there may be were made from other rows
     stage(ctx, "cohort", rows, facts)
+    book, facts["left_out"] = cohort_book(ctx, cohort, candidates, needs, _criteria(cohort), rows)
     ctx.progress(3, 3, "staged")
-    book = Book(f"cohort.{cohort.name}", len(flags), rows.num_rows, deleted=len(flags) - rows.num_rows)
     return StepResult([book], facts)
 
 
@@ -132,10 +146,21 @@ def _candidates(ctx: Context, cohort: Cohort) -> pa.Table:
     return frame.select(*KEYS, *(F.coalesce(F.col(name), F.lit(False)).alias(name) for name in flags)).toArrow()
 
 
-def attrition(flags: pd.DataFrame, cohort: Cohort) -> list[dict[str, Any]]:
-    """How many candidates are left after each criterion, in the declared order: rows, persons, rows by silo."""
+def attrition(
+    flags: pd.DataFrame, cohort: Cohort, needs: Mapping[str, pd.Series] | None = None
+) -> list[dict[str, Any]]:
+    """How many candidates are left after each criterion, in the declared order: rows, persons, rows by silo.
+
+    `needs` tells by column whether a candidate's records can tell it; who they cannot tell of is left out first, since
+    no criterion can be judged of them.
+    """
     inclusion, exclusion = _criteria(cohort)
     steps = [("candidates", "every candidate", None)]
+    steps += [
+        ("eligibility", f"left out: the silo cannot tell {column}", can_tell)
+        for column, can_tell in (needs or {}).items()
+        if not can_tell.all()
+    ]
     steps += [("inclusion", text, flags[name]) for text, name in zip(cohort.inclusion, inclusion, strict=True)]
     steps += [("exclusion", text, ~flags[name]) for text, name in zip(cohort.exclusion, exclusion, strict=True)]
     left = flags
@@ -143,7 +168,7 @@ def attrition(flags: pd.DataFrame, cohort: Cohort) -> list[dict[str, Any]]:
     for kind, text, keeps in steps:
         left = left if keeps is None else left[keeps[left.index]]
         silos = {silo: int((left["silo"] == silo).sum()) for silo in sorted(flags["silo"].unique())}
-        persons = left["patient_key"].nunique()
+        persons = left["person_key"].nunique()
         found.append({"kind": kind, "criterion": text, "rows": len(left), "persons": persons, "silos": silos})
     return found
 
@@ -217,15 +242,6 @@ def check_rows(folder: Path, cohort: Cohort, rows: pa.Table, expected: int) -> N
         )
 
 
-def _persons(ctx: Context, gold: Mapping[str, int]) -> dict[str, str]:
-    """The person of each patient, as the pinned gold has them."""
-    table = persons_table(ctx)
-    if table not in gold:
-        return {}
-    found = ctx.spark.table(table).select("patient_key", "person_key").toArrow()
-    return dict(zip(found["patient_key"].to_pylist(), found["person_key"].to_pylist(), strict=True))
-
-
 def split_of(person_key: str, splits: Splits) -> str:
     """A person's split: a function of the seed and the key alone, so that data may grow and nobody moves."""
     share = int(hashlib.sha256(f"{splits.seed}|{person_key}".encode()).hexdigest()[:15], 16) % 100
@@ -235,14 +251,17 @@ def split_of(person_key: str, splits: Splits) -> str:
 
 
 def _finished(cohort: Cohort, rows: pa.Table, persons: Mapping[str, str]) -> pa.Table:
-    """The rows with their split, none synthetic, columns and rows in an order that is always the same.
+    """The rows with their person and split, none synthetic, columns and rows in an order that is always the same.
 
     `persons` are patients' person keys: one person at two hospitals stands in one split.
     """
-    splits = [split_of(persons.get(key, key), cohort.splits) for key in rows["patient_key"].to_pylist()]
+    keys = [person_of(key, persons) for key in rows["patient_key"].to_pylist()]
+    splits = [split_of(key, cohort.splits) for key in keys]
+    rows = rows.append_column("person_key", pa.array(keys, pa.string()))
     rows = rows.append_column("split", pa.array(splits, pa.string()))
     rows = rows.append_column("is_synthetic", pa.array([False] * rows.num_rows, pa.bool_()))
-    rows = rows.select([*KEYS, "split", "stratum", "is_synthetic", *cohort.features, "outcome"])
+    columns = ["patient_key", "person_key", "silo", "index_date", "split", "stratum", "is_synthetic"]
+    rows = rows.select([*columns, *cohort.features, "outcome"])
     return rows.sort_by([(name, "ascending") for name in ROW_KEY]).combine_chunks()
 
 
@@ -250,7 +269,7 @@ def counts(rows: pd.DataFrame) -> dict[str, Any]:
     """Rows, persons, rows with the outcome, and the outcome's prevalence (share of rows, null where there are none)."""
     events = int(rows["outcome"].sum())
     prevalence = round(events / len(rows), 4) if len(rows) else None
-    return {"rows": len(rows), "persons": rows["patient_key"].nunique(), "events": events, "prevalence": prevalence}
+    return {"rows": len(rows), "persons": rows["person_key"].nunique(), "events": events, "prevalence": prevalence}
 
 
 def describe(rows: pd.DataFrame, cohort: Cohort) -> dict[str, Any]:

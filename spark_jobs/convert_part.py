@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cohortlake.core.convert import Converted, Options, Record, dumps, format_named
+from cohortlake.core.recount.tally import Tally
 from spark_jobs.delta import COMPRESSION
 from spark_jobs.fhir_types import UNMAPPED
 from spark_jobs.parallel import Unit
@@ -43,10 +45,9 @@ class Made:
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, list[Any]]] = {}
 
-    def add(self, row: Mapping[str, Any], converted: Converted) -> None:
-        """The resources of a record."""
-        for resource in converted.resources:
-            line = dumps(resource)
+    def add(self, row: Mapping[str, Any], converted: Converted, lines: Sequence[str]) -> None:
+        """The resources of a record, and each as a line of JSON."""
+        for resource, line in zip(converted.resources, lines, strict=True):
             columns = self.rows.setdefault(resource["resourceType"], {name: [] for name in (*COLUMNS, PASSING, CODES)})
             for name in ("file", "file_hash", "file_modified_at", "offset"):
                 columns[name].append(row[name])
@@ -66,11 +67,20 @@ class Made:
         return files
 
 
+def _count(given: dict[str, Tally], converted: Converted, lines: Sequence[str]) -> None:
+    """Tally what a converter gave, by type, before anything is done with it; as `resources.compare_json` does."""
+    for resource, line in zip(converted.resources, lines, strict=True):
+        number = int.from_bytes(hashlib.md5(line.encode(), usedforsecurity=False).digest()[:8], "little")
+        kind = resource["resourceType"]
+        given[kind] = given.get(kind, Tally()) + Tally(1, number)
+
+
 def convert_part(unit: Unit) -> Unit:
     """One task: the unit's row groups of a bronze part.
 
     Gives the files by resource type, the rejected records, and what was counted: records, codes that no map knows,
-    what no map takes, and warnings, by name; and the hashes of the files that the records are of.
+    what no map takes, and warnings, by name; the hashes of the files that the records are of; the places of records
+    that became nothing; and a tally of the JSON that the converter gave, by resource type.
     """
     options: Options = unit["options"]
     fmt = format_named(unit["format"])
@@ -81,6 +91,8 @@ def convert_part(unit: Unit) -> Unit:
     warnings: Counter[str] = Counter()
     records = 0
     hashes: set[str] = set()
+    nothing: list[dict[str, Any]] = []
+    given: dict[str, Tally] = {}
     for group in unit["groups"]:
         for row in source.read_row_group(group, columns=RECORD).to_pylist():
             records += 1
@@ -90,7 +102,10 @@ def convert_part(unit: Unit) -> Unit:
             warnings.update(problem.reason for problem in converted.problems if problem.severity == "warning")
             if converted.error is None:
                 codes.update({f"{name}: {code}": count for (name, code), count in converted.codes.items()})
-                made.add(row, converted)
+                lines = [dumps(resource) for resource in converted.resources]
+                _count(given, converted, lines)
+                made.add(row, converted, lines)
+                nothing += [] if lines else [{name: row[name] for name in ("file_hash", "offset")}]
                 continue
             errors = [problem for problem in converted.problems if problem.severity == "error"]
             reasons = [f"{problem.reason}: {problem.place}".removesuffix(": ") for problem in errors]
@@ -99,6 +114,8 @@ def convert_part(unit: Unit) -> Unit:
     return {
         "files": made.write(Path(unit["target"])),
         "records": records,
+        "nothing": nothing,
+        "given": {name: [tally.rows, tally.digest] for name, tally in given.items()},
         "hashes": sorted(hashes),
         "rejected": rejected,
         "codes": dict(codes),

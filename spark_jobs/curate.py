@@ -10,22 +10,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from cohortlake.core.catalog import Catalog, Table
 from cohortlake.core.errors import CatalogError
-from cohortlake.core.gold import delta_connection
 from cohortlake.core.lake import Lake
 from cohortlake.core.views import compile_view
+from cohortlake.core.views.needed import needed
 from spark_jobs import delta, delta_read
-from spark_jobs.context import Book, Context, StepResult
-from spark_jobs.link_tables import live, read_members
+from spark_jobs.context import Context, StepResult
+from spark_jobs.curate_books import curated_books, given, unreached
+from spark_jobs.displays import displays
+from spark_jobs.fhir_types import table_schema
 from spark_jobs.link_tables import table as members_table
-from spark_jobs.match import replaced_keys, stand
-from spark_jobs.materialise import check_columns, view_structs, write_views
-from spark_jobs.pseudonyms import pseudonym, pseudonym_of, vault_secret
+from spark_jobs.match import replaced_keys, replaced_rows
+from spark_jobs.materialise import Known, check_columns, view_structs, write_views
+from spark_jobs.person_rows import person_keys, persons_of
+from spark_jobs.pseudonyms import pseudonym, vault_secret
 from spark_jobs.staged import Staged, write_staged
 
 THREADS = 2
@@ -34,7 +36,11 @@ BATCH_FILE = "_batch.json"
 
 def _fingerprint(catalog: Catalog) -> str:
     digest = hashlib.sha256()
-    declared = [*(catalog.folder / "tables").rglob("*.*"), *(catalog.folder / "units").glob("*.yaml")]
+    declared = [
+        *(catalog.folder / "tables").rglob("*.*"),
+        *(catalog.folder / "units").glob("*.yaml"),
+        *(catalog.folder / "conceptmaps").glob("*.*"),
+    ]
     for path in sorted(declared):
         if "example" not in path.parts:
             digest.update(path.read_bytes())
@@ -106,43 +112,52 @@ def staged_frame(ctx: Context, staged: Staged, table: Table) -> DataFrame:
     return delta_read.read_parts(ctx.spark, ctx.lake.gold(table.name), staged.parts, schema)
 
 
-def _persons(ctx: Context, replaced: pa.Table) -> DataFrame:
-    """The person of each patient that stands in gold: patient_key, silo, person_key."""
-    secret = vault_secret(ctx.lake)
-    members = sorted(live(read_members(ctx.lake)).items())
-    rows = [(pseudonym_of(secret, silo, "Patient", patient), silo, person) for (silo, patient), person in members]
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    made = pa.table([pa.array(column, pa.string()) for column in columns], names=["patient_key", "silo", "person_key"])
-    return ctx.spark.createDataFrame(stand(made, "patient_key", replaced))
+def _persons(ctx: Context, table: Table, patients: Staged, folder: Path) -> Staged:
+    """Stage one row a human, made of the staged rows of `patients`."""
+    place = ctx.lake.gold(table.name)
+    schema = table_schema({name: column.type for name, column in table.columns.items()})
+    rows = schema.empty_table()
+    if table.resolve is not None and patients.parts:
+        rows = persons_of([ctx.lake.gold(patients.table) / part.path for part in patients.parts], table.resolve, schema)
+    parts = [delta.write_part(place, rows, {})] if rows.num_rows else []
+    staged = Staged(table.name, parts, sum(part.rows for part in parts), {"given": given(rows)})
+    write_staged(folder, staged)
+    return staged
 
 
 def run(ctx: Context) -> StepResult:
     """Stage every table of gold, or nothing where silver and the declarations are as they were.
 
-    Books: a view's rows are what its resources unnest to, so in = out here; silver's rows stand in the facts.
+    Books, by a recount that had no part in the making: a table's rows that must be there = rows staged, and for each
+    view the live resources of its type = those in the table + left out, by reason (`accounts` in the facts). Raises
+    BooksError where they do not balance; nothing is staged for the gate then.
     """
     folder = ctx.lake.staging("research", "gold")
     made_from = sources(ctx.lake, ctx.catalog)
     shutil.rmtree(folder, ignore_errors=True)
     if curated_from(ctx.lake) == made_from:
-        return StepResult([], {"unchanged": True})
+        return StepResult([], {"unchanged": True, "reaches_no_table": unreached(ctx)})
     types = {name: version for name, version in made_from["silver"].items() if version >= 0}
     key = pseudonym(vault_secret(ctx.lake))
-    replaced = replaced_keys(ctx.lake, vault_secret(ctx.lake))
+    replaced, persons = replaced_keys(ctx.lake, vault_secret(ctx.lake)), person_keys(ctx.lake)
     by_type: dict[str, dict[str, Table]] = {}
     for table in ctx.catalog.tables.values():
         if table.is_view and (name := str(ctx.catalog.views[table.name]["resource"])) in types:
             by_type.setdefault(name, {})[table.name] = table
+    plans = {name: [compile_view(ctx.catalog.views[table]) for table in tables] for name, tables in by_type.items()}
+    touched = {ctx.lake.silver(name): (types[name], needed(*views).tree) for name, views in plans.items()}
+    shown = displays(touched, ctx.catalog.concept_maps.values())
     made_here = [table for table in ctx.catalog.tables.values() if not table.is_view]
     total, done = sum(map(len, by_type.values())) + len(made_here), 0
 
     def of_type(name: str) -> dict[str, Staged]:
         nonlocal done
         tables = by_type[name]
-        views = {table.name: (table, compile_view(ctx.catalog.views[table.name])) for table in tables.values()}
+        views = {table: (tables[table], plan) for table, plan in zip(tables, plans[name], strict=True)}
         silver = delta_read.read(ctx.spark, ctx.lake.silver(name), types[name])
         folders = {table: ctx.lake.gold(table) for table in tables}
-        made = write_views(view_structs(silver, views, key), tables, folders, replaced, ctx.catalog.units)
+        known = Known(replaced, ctx.catalog.units, persons, shown)
+        made = write_views(view_structs(silver, views, key), tables, folders, known)
         for staged in made.values():
             write_staged(folder, staged)
         done += len(tables)
@@ -159,7 +174,8 @@ def run(ctx: Context) -> StepResult:
         for table in ctx.catalog.tables.values():
             if not table.is_sql:
                 if table.source == "persons":
-                    staged[table.name] = _stage(ctx, _persons(ctx, replaced), table, folder)
+                    patients = staged.get(table.needs[0], Staged(table.needs[0], [], 0))
+                    staged[table.name] = _persons(ctx, table, patients, folder)
                     done += 1
                     ctx.progress(done, total, table.name)
                 empty = staged.setdefault(table.name, Staged(table.name, [], 0))
@@ -170,13 +186,8 @@ def run(ctx: Context) -> StepResult:
             staged_frame(ctx, staged[table.name], table).createOrReplaceTempView(table.name)
             done += 1
             ctx.progress(done, total, table.name)
+    ctx.progress(done, total, "recount")
+    books, facts = curated_books(ctx, staged, types, replaced_rows(ctx.lake))
+    facts |= {"made_from": made_from}
     delta.write_json(folder / BATCH_FILE, {"batch": f"gold-{ctx.run_id}", "made_from": made_from})
-    books = [Book(f"gold.{name}", table.rows, table.rows) for name, table in sorted(staged.items())]
-    duckdb = delta_connection()
-    silver = {name: _live_rows(duckdb, ctx.lake.silver(name)) for name in types}
-    return StepResult(books, {"made_from": made_from, "silver_rows": silver})
-
-
-def _live_rows(duckdb: Any, table: Path) -> int:
-    """Live rows; DuckDB knows which a MERGE has deleted, which the log's counts do not tell."""
-    return int(duckdb.sql(f"FROM delta_scan('{table}')").count("*").fetchone()[0])
+    return StepResult(books, facts)

@@ -3,7 +3,7 @@
 Data files are written first, invisible, under the table's folder (`Part`s; by Spark or by a job's own workers), and
 made visible by one commit to the Delta log, which is atomic: so a batch can be audited before it is published, without
 being written twice, and a run that is killed leaves nothing half-done. VACUUM removes files that no commit names.
-Rows that replace live ones go through Spark's MERGE.
+Rows that replace live ones are committed with what they replace (`spark_jobs.delta_commit`).
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ COMPRESSION = {"compression": "zstd", "compression_level": 1}
 # Rows of a row group, at most: readers share a file out by them.
 ROW_GROUP = 32_768
 ATTEMPTS = 5
-# Up to so many rows a MERGE is interpreted: to generate and compile its code takes longer than it saves.
-INTERPRETED = 100_000
 # Every earlier version can be asked for: the log is not shortened when it is folded into a checkpoint.
 HISTORY = {"delta.enableExpiredLogCleanup": "false"}
 
@@ -226,49 +224,13 @@ def add_columns(spark: SparkSession, table: Path, schema: pa.Schema) -> list[str
     return added
 
 
-def merge(
-    spark: SparkSession,
-    table: Path,
-    source: DataFrame,
-    *,
-    rows: int,
-    on: str,
-    newer: str,
-    facts: Mapping[str, str],
-    deletes: bool = False,
-) -> dict[str, int]:
-    """MERGE `source` (as s, of up to `rows`) into the table (as t): update where `newer`, insert where absent.
-
-    Or, with `deletes`, delete where `newer`. Gives the rows inserted, updated and deleted, by the commit's own metrics.
-    """
-    from spark_jobs.session import session_beside
-
-    write = "UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-    view = f"source_{uuid.uuid4().hex}"
-    source.createGlobalTempView(view)
-    try:
-        # A commit's facts are a setting of the session, which the merges of other tables share.
-        with session_beside(spark) as session:
-            session.conf.set("spark.databricks.delta.commitInfo.userMetadata", json.dumps(dict(facts)))
-            if rows + DeltaTable(str(table)).count() <= INTERPRETED:
-                session.conf.set("spark.sql.codegen.wholeStage", "false")
-                session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
-            session.sql(
-                f"MERGE INTO delta.`{table}` t USING global_temp.{view} s ON {on} "
-                f"WHEN MATCHED AND {newer} THEN {'DELETE' if deletes else write}"
-            )
-    finally:
-        spark.catalog.dropGlobalTempView(view)
-    return _merged(DeltaTable(str(table)).history(1)[0])
-
-
 def _merged(commit: Mapping[str, Any]) -> dict[str, int]:
     metrics = commit.get("operationMetrics", {})
     return {did: int(metrics.get(f"numTargetRows{did.title()}", 0)) for did in ("inserted", "updated", "deleted")}
 
 
 def merged(table: Path, batch: str) -> dict[str, int] | None:
-    """What a MERGE of late with this `batch` among its facts did, or None where there was none."""
+    """What a Spark MERGE with this `batch` among its facts did, as earlier versions made them, or None."""
     for commit in DeltaTable(str(table)).history(20):
         facts = commit.get("userMetadata")
         if facts and json.loads(facts).get("batch") == batch:
@@ -276,13 +238,24 @@ def merged(table: Path, batch: str) -> dict[str, int] | None:
     return None
 
 
+def told(table: Path, batch: str) -> dict[str, Any] | None:
+    """What a commit of late with this `batch` among its facts says of itself, with its books; None if there is none."""
+    for commit in DeltaTable(str(table)).history(20):
+        if commit.get("batch") == batch and "book" in commit:
+            return dict(commit)
+    return None
+
+
 def replace_rows(table: Path, data: pa.Table, where: str) -> None:
-    """Replace the rows that match `where` by `data`, atomically; for the small tables of the books."""
+    """Replace the rows that match `where` by `data`, atomically; for the small tables of the books.
+
+    Columns that the table lacks are added to it.
+    """
     for attempt in range(ATTEMPTS):
         try:
             if not exists(table):
                 DeltaTable.create(str(table), schema=data.schema, mode="ignore")
-            write_deltalake(str(table), data, mode="overwrite", predicate=where)
+            write_deltalake(str(table), data, mode="overwrite", predicate=where, schema_mode="merge")
             return
         except CommitFailedError:
             if attempt == ATTEMPTS - 1:

@@ -21,6 +21,7 @@ from spark_jobs.erase_find import Found, Rows, by_rows, in_bronze, in_silver, pa
 from spark_jobs.erase_plan import Plan
 from spark_jobs.erase_prove import is_opaque, texts
 from spark_jobs.erase_records import reader
+from spark_jobs.link_tables import read_members
 from spark_jobs.pseudonyms import pseudonym_of, vault_secret
 
 Tell = Callable[[str], None]
@@ -162,10 +163,16 @@ class _Looking:
         """Persons, pairs of doors, tombstones and quarantine by silo and id; gold and releases by pseudonym."""
         names = {silo: set(found) for silo, found in self._plan.names.items()}
         search, keys = self._plan.search, with_keys(self._plan.keys)
+        # A person's row is made of all its records, so it goes with any of them; the next run makes it of what is left.
+        made = [table.name for table in self._catalog.tables.values() if table.resolve]
+        whole = {str(self._lake.gold(name).relative_to(self._lake.root)) for name in made}
+        persons = with_keys({*self._plan.keys, *self._persons()})
         for table in tables(self._lake.root):
             name = str(table.relative_to(self._lake.root))
             self._tell(name)
-            if name.startswith("research/"):
+            if name in whole:
+                gone = by_rows(table, persons)
+            elif name.startswith("research/"):
                 gone = by_rows(table, keys)
             elif name == "phi/quarantine/records":
                 gone = by_rows(table, lambda rows: _held_of(rows, names, self._places, search))
@@ -175,6 +182,11 @@ class _Looking:
                 continue
             if gone:
                 self._plan.tables[name] = gone
+
+    def _persons(self) -> set[str]:
+        """The ids of all persons that a record to be erased was ever of."""
+        mine = {(silo, patient) for silo, patient in self._plan.records}
+        return {row.person_id for row in read_members(self._lake) if row.key in mine}
 
     def _keys(self) -> set[str]:
         secret = vault_secret(self._lake)

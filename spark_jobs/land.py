@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,12 +24,13 @@ from cohortlake.core.catalog import Silo
 from cohortlake.core.catalog.silo import check_signed
 from cohortlake.core.lake import Lake
 from cohortlake.core.readers.framing import is_gzip
+from cohortlake.core.recount.tally import Tally
 from spark_jobs import delta, quarantine
-from spark_jobs.books import receipt, recover
+from spark_jobs.books import check_books, receipt, recover, sum_of
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.erase_door import Door, door_of
 from spark_jobs.fetch import fetch
-from spark_jobs.land_file import CHANGED, SCHEMA, land_file
+from spark_jobs.land_file import CHANGED, SCHEMA, recounted
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.source_files import source_files
 
@@ -103,9 +105,11 @@ def _rejected_rows(ctx: Context, file: Unit, batch: str, folder: Path) -> list[d
 
 
 def run(ctx: Context) -> StepResult:
-    """Land the silo's new files. Books: records in = in bronze + quarantined + deleted (they were erased).
+    """Land the silo's new files.
 
-    A file taken as a whole counts as one record.
+    Books: the records of the files, cut by other code than what landed them = in bronze + quarantined + deleted (they
+    were erased), with digests of their bytes. A file taken as a whole counts as one record. Raises BooksError where
+    they do not balance; nothing is landed then.
     """
     silo = ctx.catalog.silos[ctx.scope]
     check_signed(silo, ctx.force)
@@ -147,7 +151,7 @@ def run(ctx: Context) -> StepResult:
     ]  # fmt: skip
     door = door_of(ctx.lake, ctx.catalog, silo)
     results = run_units(
-        ctx.spark, units, partial(land_file, door=door), marks=staging / "land/marks",
+        ctx.spark, units, partial(recounted, door=door), marks=staging / "land/marks",
         progress=lambda done, total: ctx.progress(done, total, f"{done} of {total} files"),
     )  # fmt: skip
 
@@ -166,11 +170,16 @@ def run(ctx: Context) -> StepResult:
         if file["file_hash"] in failed and file["file_hash"] not in deferred
     ]
     parts, feeds = [], {}
+    books: dict[str, Book] = {}
+    problems: list[str] = []
     for unit, result in zip(units, results, strict=True):
         if unit["file_hash"] in failed:
             continue
         begun = {"files": 0, "rows": 0, "quarantined": 0, "erased": 0, "extra_columns": {}}
         feed = feeds.setdefault(unit["feed"], begun)
+        told = _told(f"bronze.{unit['feed']}", result)
+        books[told.table] = sum_of(books[told.table], told) if told.table in books else told
+        problems += [f"{unit['feed']}: {problem}" for problem in result["recount"]["problems"]]
         feed["rows"] += result["rows"]
         feed["erased"] += result["erased"]
         feed["quarantined"] += result["rejected"]
@@ -181,22 +190,17 @@ def run(ctx: Context) -> StepResult:
         if file["file_hash"] not in failed:
             feeds[file["feed"]]["files"] += 1
             held += _rejected_rows(ctx, file, batch, staging / "land/rejects" / file["file_hash"])
-    books = [
-        Book(
-            f"bronze.{name}",
-            f["rows"] + f["quarantined"] + f["erased"],
-            f["rows"],
-            f["quarantined"],
-            deleted=f["erased"],
-        )
-        for name, f in feeds.items()
-    ]
     whole = sum(1 for row in held if row["offset"] == quarantine.WHOLE_FILE)
     if whole:
-        books.append(Book("files", whole, 0, whole))
+        refused = len({file["file_hash"] for file in new} - _landed(units, failed) - deferred)
+        books["files"] = Book("files", refused, 0, whole)
+    listed = sum(1 for row in held if row["offset"] != quarantine.WHOLE_FILE)
+    if listed != (found := sum(book.quarantined for book in books.values()) - whole):
+        problems.append(f"{found:,} records are rejected, {listed:,} of them go to quarantine")
+    check_books(f"land.{ctx.scope}", books.values(), problems)
     quarantine.hold(ctx.lake, held)
     if parts or held:
-        kept = json.dumps(receipt(ctx, f"land.{silo.name}", books))
+        kept = json.dumps(receipt(ctx, f"land.{silo.name}", books.values()))
         delta.commit(table, parts, application=("land", number), facts={"batch": batch, "receipt": kept})
     _release_replayed(ctx, {file["file_hash"] for file in claimed} - set(failed))
     shutil.rmtree(staging / "land", ignore_errors=True)
@@ -204,7 +208,21 @@ def run(ctx: Context) -> StepResult:
     facts |= {"batch": batch, "feeds": feeds, "bytes": sum(file["bytes"] for file in claimed), "empty_files": empty}
     facts["files_deferred"] = sorted(file["file"] for file in claimed if file["file_hash"] in deferred)
     facts["files_rejected"] = {row["file"]: row["reasons"][0] for row in held if row["offset"] == quarantine.WHOLE_FILE}
-    return StepResult(books, json.loads(json.dumps(facts)))
+    return StepResult(list(books.values()), json.loads(json.dumps(facts)))
+
+
+def _told(table: str, result: Unit) -> Book:
+    """The books of a task: records of its file, as a recount cut them = in bronze + held + those that stay out."""
+    found = result["recount"]
+    return Book(
+        table, found["records"], found["rows"], found["held"], deleted=result["erased"],
+        digest_in=Tally(0, found["must"]).hex, digest_out=Tally(0, found["does"]).hex,
+    )  # fmt: skip
+
+
+def _landed(units: list[Unit], failed: Mapping[str, str]) -> set[str]:
+    """The files that were taken, by hash."""
+    return {unit["file_hash"] for unit in units} - set(failed)
 
 
 def _receipt(table: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from cohortlake.core.readers.framing import (
     read_records,
     read_whole,
 )
+from cohortlake.core.recount.land import recount_landed
 from spark_jobs import delta
 from spark_jobs.erase_door import Door
 from spark_jobs.parallel import Unit
@@ -195,17 +196,34 @@ def land_file(unit: Unit, door: Door | None = None) -> Unit:
     if fail:
         target.unlink(missing_ok=True)
         return {"fail": fail}
-    if rejected:
-        _keep_rejected(Path(unit["rejects"]), rejected)
+    kept = _keep_rejected(Path(unit["rejects"]), rejected) if rejected else None
     part = None
     if rows or erased:
         statistics = {"file_hash": unit["file_hash"], "feed": unit["feed"], "file": unit["file"]}
         part = asdict(delta.Part(name, rows, target.stat().st_size, {}, statistics, statistics))
     extra = [c for c in csv_header(header or "") if c not in unit["columns"] and c not in unit["optional_columns"]]
-    return {"part": part, "rows": rows, "rejected": len(rejected), "erased": erased, "extra_columns": extra}
+    return {
+        "part": part, "rows": rows, "rejected": len(rejected), "rejects": str(kept) if kept else None,
+        "erased": erased, "extra_columns": extra,
+    }  # fmt: skip
 
 
-def _keep_rejected(folder: Path, rejected: list[dict[str, Any]]) -> None:
+def _keep_rejected(folder: Path, rejected: list[dict[str, Any]]) -> Path:
     schema = pa.schema([("offset", pa.int64()), ("reason", pa.string()), ("payload", pa.binary())])
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rejected, schema=schema), folder / delta.part_path({}))
+    path = folder / delta.part_path({})
+    pq.write_table(pa.Table.from_pylist(rejected, schema=schema), path)
+    return path
+
+
+def recounted(unit: Unit, door: Door | None = None) -> Unit:
+    """`land_file`, and what a recount of the file finds: its records, those in bronze and those held, and digests."""
+    result = land_file(unit, door)
+    if "fail" in result:
+        return result
+    found = recount_landed(
+        Path(unit["path"]), unit["format"], [Path(unit["table"]) / result["part"]["path"]] if result["part"] else [],
+        Path(result["rejects"]) if result["rejects"] else None, unit["range"], result["erased"] if door else None,
+    )  # fmt: skip
+    counts = {"records": found.records, "rows": found.rows, "held": found.held, "problems": found.problems}
+    return {**result, "recount": {**counts, "must": found.must.digest, "does": found.does.digest}}

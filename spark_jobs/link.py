@@ -30,7 +30,7 @@ from spark_jobs import delta
 from spark_jobs.books import receipt, recover
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.link_persons import Found, Pair, find_persons
-from spark_jobs.link_records import demographics, record_keys
+from spark_jobs.link_records import demographics, doors, record_keys
 from spark_jobs.link_records import told as told_by_sources
 from spark_jobs.link_tables import (
     PAIRS,
@@ -78,6 +78,7 @@ def run(ctx: Context) -> StepResult:
         write_members(ctx.lake, after)
     books = [Book("persons.members", len(keys), len(live(after)))]
     facts = {**told(found, pairs, after, len(before)), "prior": found.prior, "versions": _versions(ctx.lake)}
+    facts["records_by_second_door"] = len({record for record, _ in doors(ctx.lake)}.intersection(keys))
     if model.truth and (truth := ctx.data / model.truth).exists():
         facts["measured"] = measured(
             truth, dict(zip(keys, rows["record_numbers"].to_pylist(), strict=True)), live(after)
@@ -186,5 +187,7 @@ def told(found: Found, pairs: pa.Table, after: Sequence[Membership], before: int
         "pairs_kept": pairs.num_rows,
         "pairs_by_outcome": dict(sorted(Counter(pairs["outcome"].to_pylist()).items())),
         "groups_unchecked": found.unchecked,
+        "household_pairs": found.households,
+        "holds": list(found.holds),
         "history_rows_added": len(after) - before,
     }

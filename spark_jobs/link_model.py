@@ -32,6 +32,7 @@ PAIRS = pa.schema(
         "probability": pa.float64(),
         "rule": pa.string(),
         "hold": pa.string(),
+        "outweighs": pa.bool_(),
         "evidence": pa.list_(EVIDENCE),
     }
 )
@@ -50,19 +51,33 @@ class Scorer:
     """Scores pairs of `rows` (demographics.SCHEMA); a record's number is its row's, from 0."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, rows: pa.Table, model: PersonModel) -> None:
-        self.con, self.model, self.count, self.prior = con, model, rows.num_rows, 0.0
+        self.con, self.model, self.count, self.prior, self.households = con, model, rows.num_rows, 0.0, 0
         con.register("given", rows.append_column("record", pa.array(range(rows.num_rows), pa.int64())))
         con.execute(f"CREATE OR REPLACE TABLE records AS {told_apart(model)}")
         con.unregister("given")
+        if (families := model.families) is not None:
+            self.households = self._pairs([families.when])
+            if self.agreeing >= families.links and self.households <= families.share * self.agreeing:
+                holds = [hold for hold in model.holds if not hold.of_families]
+                self.model = model.model_copy(update={"holds": holds})
+
+    @cached_property
+    def agreeing(self) -> int:
+        """How many pairs agree on a rule of `prior`."""
+        return self._pairs([rule.when for rule in self.model.prior.rules])
 
     @cached_property
     def first_prior(self) -> float:
         """The probability that two random records of the data are one person's, by the declared rules."""
+        return self._bounded(self.agreeing)
+
+    def _pairs(self, conditions: Iterable[str]) -> int:
+        """How many pairs of records meet one of the conditions."""
         found = " UNION ".join(
-            f"SELECT l.record, r.record FROM records l JOIN records r ON l.record < r.record AND {rule.when}"  # noqa: S608
-            for rule in self.model.prior.rules
+            f"SELECT l.record, r.record FROM records l JOIN records r ON l.record < r.record AND {condition}"  # noqa: S608
+            for condition in conditions
         )
-        return self._bounded(self._number(f"SELECT count(*) FROM ({found})"))  # noqa: S608
+        return self._number(f"SELECT count(*) FROM ({found})")  # noqa: S608
 
     def _bounded(self, matches: float) -> float:
         """Matches as a share of all pairs, within the declared bounds."""

@@ -21,6 +21,7 @@ class Found:
     """Clusters of record numbers (a record of none is a person of its own), and the pairs that were scored.
 
     `compared` counts the pairs that blocking gave. `unchecked` counts groups too large to check pair by pair.
+    `holds` are those that applied: those of families do not where too few pairs are of one household (`households`).
     """
 
     clusters: list[list[int]]
@@ -28,6 +29,8 @@ class Found:
     prior: float
     compared: int
     unchecked: int
+    holds: tuple[str, ...] = ()
+    households: int = 0
 
 
 def find_persons(
@@ -49,6 +52,7 @@ def find_persons(
         return Found([], PAIRS.empty_table(), 0.0, 0, 0)
     with connection(memory, spill) as con:
         scorer = Scorer(con, rows, model)
+        model = scorer.model
         compared, pairs = scorer.blocked()
         stated = [Link(*pair, Kind.DECISION) for pair in same] + [Link(*pair, Kind.SOURCE) for pair in told]
         links = [*stated, *model_links(pairs, model)]
@@ -59,31 +63,35 @@ def find_persons(
         wanted = {_ordered(link.left, link.right) for link in stated} | {_ordered(*pair) for pair in different}
         wanted |= {(left, right) for group in small for n, left in enumerate(group) for right in group[n + 1 :]}
         pairs = pa.concat_tables([pairs, scorer.among(sorted(wanted - seen))])
-        against = conflicts(pairs, model, scorer.prior)
-        made = clusters(links, apart=different, conflicts=against)
-        return Found(made, pairs, scorer.prior, compared, len(groups) - len(small))
+        against, held = conflicts(pairs, model, scorer.prior)
+        made = clusters(links, apart=different, conflicts=against, held=held)
+        holds = tuple(hold.name for hold in model.holds)
+        return Found(made, pairs, scorer.prior, compared, len(groups) - len(small), holds, scorer.households)
 
 
 def model_links(pairs: pa.Table, model: PersonModel) -> list[Link[int]]:
     """The pairs that link by a rule, or by their probability where nothing holds them."""
-    columns = (pairs[name].to_pylist() for name in ("left", "right", "weight", "probability", "rule", "hold"))
+    names = ("left", "right", "weight", "probability", "rule", "hold", "outweighs")
+    columns = (pairs[name].to_pylist() for name in names)
     return [
-        Link(left, right, Kind.RULE if rule else Kind.MODEL, weight)
-        for left, right, weight, probability, rule, hold in zip(*columns, strict=True)
+        Link(left, right, Kind.RULE if rule else Kind.MODEL, weight, outweighs)
+        for left, right, weight, probability, rule, hold, outweighs in zip(*columns, strict=True)
         if rule or (probability >= model.thresholds.link and not hold)
     ]
 
 
-def conflicts(pairs: pa.Table, model: PersonModel, prior: float) -> list[Pair]:
-    """The pairs that keep clusters apart: those that a hold does, and those whose evidence speaks against them."""
+def conflicts(pairs: pa.Table, model: PersonModel, prior: float) -> tuple[list[Pair], list[Pair]]:
+    """The pairs that keep clusters apart: those whose evidence speaks against them, and those that a hold does."""
     lowest = model.thresholds.conflict + weight_of(prior)
     apart = {hold.name for hold in model.holds if hold.keeps_apart}
+    against, held = [], []
     columns = (pairs[name].to_pylist() for name in ("left", "right", "weight", "rule", "hold"))
-    return [
-        (left, right)
-        for left, right, weight, rule, hold in zip(*columns, strict=True)
-        if not rule and (hold in apart or weight < lowest)
-    ]
+    for left, right, weight, rule, hold in zip(*columns, strict=True):
+        if not rule and weight < lowest:
+            against.append((left, right))
+        elif not rule and hold in apart:
+            held.append((left, right))
+    return against, held
 
 
 def _ordered(left: int, right: int) -> Pair:
@@ -102,5 +110,5 @@ def regrouped(
     """The clusters that another `link` threshold would give, from the pairs that were scored."""
     moved = model.model_copy(update={"thresholds": model.thresholds.model_copy(update={"link": link})})
     stated = [Link(*pair, Kind.DECISION) for pair in same] + [Link(*pair, Kind.SOURCE) for pair in told]
-    against = conflicts(found.pairs, model, found.prior)
-    return clusters([*stated, *model_links(found.pairs, moved)], apart=different, conflicts=against)
+    against, held = conflicts(found.pairs, model, found.prior)
+    return clusters([*stated, *model_links(found.pairs, moved)], apart=different, conflicts=against, held=held)

@@ -32,7 +32,14 @@ def told_apart(model: PersonModel) -> str:
     )
     arrays = ", ".join(f"list_filter({name}, lambda v: NOT list_contains(f_{name}, v)) AS {name}" for name in ARRAYS)
     left_out = ", ".join(f"f_{name}" for name in ARRAYS)
-    return f"SELECT * EXCLUDE ({left_out}) REPLACE ({scalars}, {arrays}) FROM given, {frequent} ORDER BY record"  # noqa: S608
+    usual_name = (
+        f"count(*) OVER () < {model.cleaning.usual_names_from} OR min(birth_date) OVER (PARTITION BY first_name) "
+        "<> max(birth_date) OVER (PARTITION BY first_name) AS is_usual_name"
+    )
+    return (
+        f"SELECT * EXCLUDE ({left_out}) REPLACE ({scalars}, {arrays}), {usual_name} "  # noqa: S608
+        f"FROM given, {frequent} ORDER BY record"
+    )
 
 
 def blocking(rule: Blocking) -> dict[str, Any]:
@@ -66,8 +73,8 @@ def evidence_sql(model: PersonModel, scored: str) -> str:
     return (
         'SELECT least(record_l, record_r) AS "left", greatest(record_l, record_r) AS "right", match_weight AS weight, '  # noqa: S608
         f"match_probability AS probability, {first_rule(model, model.rules)} AS rule, "
-        f"{first_rule(model, model.holds)} AS hold, [{told}] AS evidence FROM {scored} "
-        "ORDER BY record_l, record_r"
+        f"{first_rule(model, model.holds)} AS hold, {_outweighs(model)} AS outweighs, [{told}] AS evidence "
+        f"FROM {scored} ORDER BY record_l, record_r"
     )
 
 
@@ -87,6 +94,10 @@ def first_rule(model: PersonModel, rules: Iterable[Rule]) -> str:
     """The name of the first rule that a pair meets, or null."""
     cases = " ".join(f"WHEN {_met(model, rule.levels)} THEN {literal(rule.name)}" for rule in rules)
     return f"CASE {cases} END" if cases else "NULL"
+
+
+def _outweighs(model: PersonModel) -> str:
+    return " OR ".join(f"({_met(model, levels)})" for levels in model.outweighs_holds) or "false"
 
 
 def _met(model: PersonModel, levels: Levels) -> str:

@@ -7,12 +7,14 @@ tasks by a hash of their key.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Mapping as ReadMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from cohortlake.core.catalog import Feed, Mapping, Node
@@ -37,14 +39,30 @@ class Plan:
     tree: Node
 
 
-def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, Feed], translator: Translator) -> Unit:
+Seen = Callable[[duckdb.DuckDBPyConnection, pa.Table], None]
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A database in memory for one mapping.
+
+    DuckDB makes a join of `x IN (a list of constants)`. Over fewer rows than constants it builds that join's table of
+    the rows, whole trees of FHIR as they are: 13 rows of hospital B took 9 s and 900 MB so, and take 0.1 s compared.
+    """
+    connection = duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
+    connection.execute("SET TimeZone = 'UTC'; SET disabled_optimizers = 'in_clause'")
+    return connection
+
+
+def map_part(
+    unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, Feed], translator: Translator, seen: Seen
+) -> Unit:
     """One task: the unit's rows as a part (null where none is good), the rows that are not, and codes that no map knew.
 
-    `rows_in` counts the rows before they are mapped or joined, for the books; `dead` are resources whose row is gone.
+    `dead` are resources whose row is gone. `seen` is shown the rows as the mapping's SQL gives them, with the
+    connection that has its `source`: the books count there what must come out.
     """
     plan = plans[unit["mapping"]]
-    connection = duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = connect()
     orphans: list[dict[str, Any]] = []
     dead: list[dict[str, Any]] = []
     has_rows = any(unit["files"].get(plan.mapping.feed, {}).values())
@@ -59,10 +77,9 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
         files = unit["files"][plan.mapping.feed]["new"]
         connection.execute(f"CREATE VIEW source AS FROM read_parquet({files}, hive_partitioning = false)")
     if not has_rows:
-        return {"part": None, "rows": 0, "rows_in": 0, "rejected": orphans, "unmapped": {}, "mapped": {}, "dead": dead}
-    made = connection.execute(_mapped(plan)).arrow().read_all()
-    went_in = f"SELECT count(*) FROM {unpivoted(plan.mapping)} WHERE {plan.mapping.where}"  # noqa: S608
-    (rows_in,) = connection.execute(went_in).fetchone() or (0,)
+        return {"part": None, "rows": 0, "rejected": orphans, "unmapped": {}, "mapped": {}, "dead": dead}
+    made = connection.execute(mapped_sql(plan)).arrow().read_all()
+    seen(connection, made)
     is_bad = pc.fill_null(pc.greater(pc.list_value_length(made["_bad"]), 0), False)
     bad = made.filter(is_bad).select(["_file_hash", "_offset", "_bad"]).to_pylist() if pc.any(is_bad).as_py() else []
     rejected = [
@@ -80,7 +97,6 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
     return {
         "part": asdict(part) if part else None,
         "rows": good.num_rows,
-        "rows_in": rows_in,
         "rejected": rejected + orphans,
         "unmapped": dict(unmapped),
         "mapped": dict(mapped.added),
@@ -88,7 +104,8 @@ def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, 
     }
 
 
-def _mapped(plan: Plan) -> str:
+def mapped_sql(plan: Plan) -> str:
+    """The SQL of a mapping over its view `source`: silver's elements, place and version, and what is wrong (`_bad`)."""
     leaves = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in plan.compiled.leaves.items())
     made = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in plan.compiled.columns.items())
     rows = f"SELECT {', '.join(LAKE)}, {leaves} FROM {unpivoted(plan.mapping)} WHERE {plan.mapping.where}"  # noqa: S608

@@ -16,12 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cohortlake.core.catalog.doors import SameFacts
+from cohortlake.core.gold import delta_connection
 from cohortlake.core.lake import Lake
+from cohortlake.core.recount.tally import live_rows
 from cohortlake.core.sql import literal
 from cohortlake.core.views import compile_view
 from cohortlake.core.views.needed import needed
 from spark_jobs import delta
-from spark_jobs.books import receipt, recover
+from spark_jobs.books import check_books, receipt, recover
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.pseudonyms import pseudonym_of
 from spark_jobs.view_source import lake_resources, silo_key
@@ -60,13 +62,16 @@ def run(ctx: Context) -> StepResult:
     if kept.get("made_from") == made_from:
         return StepResult([], {"unchanged": True, **kept.get("facts", {})})
     books, pairs, counts = [], [], {}
+    connection = delta_connection()
     for name, silo in ctx.catalog.silos.items():
         if silo.same_facts is not None:
             found, counts[name] = _Doors(ctx, name, silo.same_facts).pair()
             pairs.append(found)
             for kind, count in counts[name].items():
-                came = count[MATCHED] + count[CONFLICTED]
-                books.append(Book(f"{name}.{kind}", came + count[ALONE], count[ALONE], superseded=came))
+                paired = count[MATCHED] + count[CONFLICTED]
+                rows = live_rows(connection, ctx.lake.silver(kind), name)
+                books.append(Book(f"{name}.{kind}", rows, count[ALONE], superseded=paired))
+    check_books(f"match.{ctx.scope}", books)
     delta.replace_rows(ctx.lake.same_facts, pa.concat_tables([SCHEMA.empty_table(), *pairs]), "true")
     facts = {"doors": counts}
     content = {"made_from": made_from, "facts": facts, "receipt": receipt(ctx, f"match.{ctx.scope}", books)}
@@ -155,16 +160,21 @@ class _Doors:
             MATCHED: f"SELECT count(*) {of_type} AND len(differs) = 0",
             CONFLICTED: f"SELECT count(*) {of_type} AND len(differs) > 0",
         }
-        for kind, silo in ((ALONE, self._silo), (OTHER_ALONE, self._facts.other)):
-            paired = f"(SELECT count(*) {of_type})"
-            counts[kind] = f"SELECT count(*) - {paired} FROM {name} WHERE silo = {literal(silo)}"  # noqa: S608
+        for kind, silo, taken in ((ALONE, self._silo, "id"), (OTHER_ALONE, self._facts.other, "other")):
+            alone = f"ANTI JOIN (SELECT {taken} AS id {of_type}) s ON r.id = s.id"
+            counts[kind] = f"SELECT count(*) FROM {name} r {alone} WHERE r.silo = {literal(silo)}"  # noqa: S608
         return {kind: int(self._duckdb.execute(sql).fetchall()[0][0]) for kind, sql in counts.items()}
+
+
+def replaced_rows(lake: Lake) -> pa.Table:
+    """The resources that another stands for, and which one that is (SCHEMA)."""
+    found = delta.rows(lake.same_facts)
+    return SCHEMA.empty_table() if found is None else found
 
 
 def replaced_keys(lake: Lake, secret: str) -> pa.Table:
     """Gold's keys of resources that another stands for: `key`, and `stands`, the key of that other one."""
-    found = delta.rows(lake.same_facts)
-    rows = [] if found is None else found.to_pylist()
+    rows = replaced_rows(lake).to_pylist()
     old = [pseudonym_of(secret, row["silo"], row["resource_type"], row["id"]) for row in rows]
     new = [pseudonym_of(secret, row["stands_silo"], row["resource_type"], row["stands_id"]) for row in rows]
     return pa.table({"key": pa.array(old, pa.string()), "stands": pa.array(new, pa.string())})

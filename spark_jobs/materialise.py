@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,15 +19,32 @@ from cohortlake.core.views import ViewPlan
 from cohortlake.core.views.needed import needed
 from spark_jobs import delta
 from spark_jobs.fhir_types import PARTITION, table_schema
+from spark_jobs.made_columns import with_made_columns
 from spark_jobs.match import stand
+from spark_jobs.person_rows import with_persons
 from spark_jobs.staged import Staged
-from spark_jobs.units import Converter, in_standard_units
+from spark_jobs.units import Converter
 from spark_jobs.view_source import resources
 from spark_jobs.views import several_stages, staged
 from spark_jobs.views_expressions import SqlKey
 
 # Rows of a table that a task holds before it writes a part of them.
 ROWS_PER_PART = 500_000
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the lake knows, by which a view's rows are made whole.
+
+    `replaced` are keys that others stand for (`spark_jobs.match`), `units` what `standard_units` are made by, `persons`
+    what `person_of` is looked up in (`person_rows.PERSON_KEYS`), `displays` the one display of each code
+    (`spark_jobs.displays`).
+    """
+
+    replaced: pa.Table
+    units: Units
+    persons: pa.Table
+    displays: pa.Table
 
 
 def check_columns(table: Table, made: Sequence[str]) -> None:
@@ -43,7 +60,7 @@ def check_columns(table: Table, made: Sequence[str]) -> None:
 def view_structs(silver: DataFrame, views: Mapping[str, tuple[Table, ViewPlan]], key: SqlKey) -> DataFrame:
     """A column a view, named as its table: in the view's rows a struct of the declared columns, null in the others'.
 
-    Those of `standard_units` are not among them; they are made where the rows are written.
+    Those that the job makes (`Table.made`) are not among them; they are made where the rows are written.
     """
     plans = {name: view for name, (_, view) in views.items()}
     rows = resources(silver, needed(*plans.values()))
@@ -62,12 +79,9 @@ def _declared(table: Table, view: str) -> Column:
 
 
 def write_views(
-    structs: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path], replaced: pa.Table, units: Units
+    structs: DataFrame, tables: Mapping[str, Table], folders: Mapping[str, Path], known: Known
 ) -> dict[str, Staged]:
-    """Write each table's rows as parts below its folder, in one job; no reader sees them before `delta.commit`.
-
-    `replaced` are keys that others stand for (`spark_jobs.match`), `units` what `standard_units` are made by.
-    """
+    """Write each table's rows as parts below its folder, in one job; no reader sees them before `delta.commit`."""
     schemas = {
         name: table_schema({column: declared.type for column, declared in table.columns.items()})
         for name, table in tables.items()
@@ -75,7 +89,7 @@ def write_views(
 
     def task(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         waiting: dict[str, list[pa.Table]] = {name: [] for name in schemas}
-        converter = Converter(units)
+        converter = Converter(known.units)
 
         def write(name: str) -> Iterator[pa.RecordBatch]:
             data = pa.concat_tables(waiting[name]) if waiting[name] else schemas[name].empty_table()
@@ -88,10 +102,10 @@ def write_views(
             for name, schema in schemas.items():
                 found = batch.column(name).drop_null()
                 if len(found):
-                    rows = pa.Table.from_struct_array(found)
-                    if (declared := tables[name].standard_units) is not None:
-                        rows = in_standard_units(rows, declared, converter)
-                    waiting[name].append(stand(rows.select(schema.names).cast(schema), tables[name].key[0], replaced))
+                    table = tables[name]
+                    rows = with_made_columns(pa.Table.from_struct_array(found), table, converter, known.displays)
+                    rows = with_persons(rows, table.person_of, known.persons).select(schema.names).cast(schema)
+                    waiting[name].append(stand(rows, table.key[0], known.replaced))
                 if sum(table.num_rows for table in waiting[name]) >= ROWS_PER_PART:
                     yield from write(name)
         for name in schemas:

@@ -1,15 +1,18 @@
-"""publish: make what passed the gate live, each table in one commit.
+"""publish: make what passed the gate live, each table in one commit, once its books balance.
 
-Where a batch brings only keys that are not live, once each, its staged parts are committed as they are: nothing is
-written again. Otherwise the newest version of each key goes through MERGE, which keeps the newer one, so that any order
-of arrival ends in the same table.
+The commit is prepared first: staged parts as they are where all their rows go live, new parts of the others' rows, and
+deletion vectors for the rows that these replace (`spark_jobs.merge`). Then code that had no part in that counts what
+must go live and what would, in the table as it will be (`cohortlake.core.recount.publish`); only where the two agree is
+the commit made. The newest version of each key stays, so that any order of arrival ends in the same table.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,71 +21,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
 
+from cohortlake.core.errors import LakeBusyError
 from cohortlake.core.gold import delta_connection
-from spark_jobs import delta, delta_read, quarantine, tombstones
+from cohortlake.core.recount import publish as recount
+from spark_jobs import delta, merge, quarantine, tombstones
 from spark_jobs.batches import mark_published, publish_receipt, read_batch
-from spark_jobs.books import receipt, recover
+from spark_jobs.books import check_books, receipt, recover
 from spark_jobs.context import Book, Context, StepResult
 from spark_jobs.curate import gold_receipt, mark_curated
-from spark_jobs.fhir_types import PARTITION, silver_schema, table_schema
-from spark_jobs.staged import PLACE, Staged, read_staged
+from spark_jobs.delta_commit import Entry, TakenError, put, rehearse, replacing
+from spark_jobs.fhir_types import PARTITION, table_schema
+from spark_jobs.staged import Staged, read_staged
 
 THREADS = 2
-
-
-def staged_rows(ctx: Context, table: str, parts: list[delta.Part]) -> DataFrame:
-    """A staged table's rows, the silo as a column."""
-    schema = from_arrow_schema(silver_schema(ctx.catalog.resources[table]))
-    schema = type(schema)([field for field in schema.fields if field.name != PARTITION])
-    return delta_read.read_parts(ctx.spark, ctx.lake.silver(table), parts, schema)
 
 
 def _failed(folder: Path, table: str) -> Path | None:
     path = folder / "failed" / f"{table}.parquet"
     return path if path.exists() and pq.read_metadata(path).num_rows else None
-
-
-def _passed(ctx: Context, staged: Staged, folder: Path, buried: pa.Table) -> DataFrame:
-    """The newest version of each key among the staged rows that the gate passed and that no tombstone is newer than."""
-    rows = staged_rows(ctx, staged.table, staged.parts)
-    failed = _failed(folder, staged.table)
-    if failed:
-        keys = ctx.spark.read.parquet(str(failed)).select(*PLACE).distinct().alias("f")
-        same = [F.col(f"r.{name}").eqNullSafe(F.col(f"f.{name}")) for name in PLACE]
-        rows = rows.alias("r").join(keys, same, "left_anti").select(*rows.columns)
-    if buried.num_rows:
-        tombs = ctx.spark.createDataFrame(buried).alias("t")
-        is_older = (F.col("r.id") == F.col("t.id")) & (F.col("r._version") < F.col("t._version"))
-        rows = rows.alias("r").join(tombs, is_older, "left_anti")
-    columns = rows.columns
-    newest = rows.groupBy("id").agg(F.max_by(F.struct(*columns), F.col("_version")).alias("newest"))
-    return newest.select("newest.*")
-
-
-def _is_plain(ctx: Context, staged: Staged, folder: Path, buried: pa.Table, duckdb: Callable[[], Any]) -> bool:
-    """Whether the parts can be committed as they are: nothing failed, no key twice, live or deleted."""
-    if _failed(folder, staged.table):
-        return False
-    table = ctx.lake.silver(staged.table)
-    ids = pa.concat_tables(
-        [pq.read_table(table / part.path, columns=["id"], partitioning=None) for part in staged.parts]
-    )
-    if pc.count_distinct(ids["id"]).as_py() < staged.rows:
-        return False
-    if buried.num_rows and pc.any(pc.is_in(ids["id"], buried["id"])).as_py():
-        return False
-    if not has_rows(table, ctx.scope):
-        return True
-    # DuckDB reads the live keys and nothing else; Spark's plan alone would take longer.
-    cursor = duckdb().cursor()
-    cursor.register("staged", ids)
-    live = f"SELECT id FROM delta_scan('{table}') WHERE {PARTITION} = '{ctx.scope}'"  # noqa: S608
-    found = cursor.execute(f"SELECT 1 FROM ({live}) SEMI JOIN staged USING (id) LIMIT 1").fetchone()  # noqa: S608
-    return found is None
 
 
 def has_rows(table: Path, silo: str) -> bool:
@@ -96,55 +53,79 @@ def publish_table(
 ) -> Book:
     """Publish one table; done once a batch, however often it is called.
 
-    `buried` are its tombstones (id, _version), `duckdb` gives a connection that reads Delta.
+    `buried` are its tombstones (id, _version), `duckdb` gives a connection that reads Delta. Raises BooksError where
+    what would go live is not what must; nothing is live then.
     """
     table = ctx.lake.silver(staged.table)
-    failed = _failed(folder, staged.table)
-    rows = staged.rows - (pq.read_metadata(failed).num_rows if failed else 0)
-    facts = {"batch": batch["batch"], "rows": str(rows)}
     done = _earlier(table, batch["batch"])
     if done is not None:
-        return Book(staged.table, rows, done, superseded=rows - done)
-    if rows == 0:
-        return Book(staged.table, 0, 0)
+        return done if isinstance(done, Book) else _old_book(staged, _failed(folder, staged.table), done)
+    refused, is_again = _failed(folder, staged.table), bool(batch.get("is_again"))
+    waiting = recount.Staged(
+        [table / part.path for part in staged.parts],
+        {str(table / path): digest for path, digest in staged.facts.get("sha256", {}).items()},
+        refused, buried, is_again,
+    )  # fmt: skip
     with ctx.lake.lock(f"silver.{staged.table}"):
-        if _is_plain(ctx, staged, folder, buried, duckdb):
-            delta.commit(table, staged.parts, facts={**facts, "written": str(rows)})
-            return Book(staged.table, rows, rows)
-        if not has_rows(table, ctx.scope):
-            parts = delta.write_spark_parts(
-                _passed(ctx, staged, folder, buried).drop(PARTITION), table, {PARTITION: ctx.scope}
-            )
-            written = sum(part.rows for part in parts)
-            delta.commit(table, parts, facts={**facts, "written": str(written)})
-        else:
-            on = f"t.{PARTITION} = '{ctx.scope}' AND s.{PARTITION} = '{ctx.scope}' AND t.id = s.id"
-            source = _passed(ctx, staged, folder, buried)
-            # What is standardised again has the version that it had, and takes its place.
-            newer = f"s._version {'>=' if batch.get('is_again') else '>'} t._version"
-            counts = delta.merge(ctx.spark, table, source, rows=rows, on=on, newer=newer, facts=facts)
-            written = counts["inserted"] + counts["updated"]
-    return Book(staged.table, rows, written, superseded=rows - written)
+        for _ in range(delta.ATTEMPTS):
+            target = merge.Target(table, ctx.scope, delta.version(table), duckdb().cursor())
+            change = merge.merged(target, staged, refused, buried, is_again=is_again)
+            made = merge.to_entry(target, change, {"batch": batch["batch"]})
+            with rehearse(table, made) as after:
+                log = recount.Log(table, target.version, after, [table / path for path in made.added])
+                found = recount.recount_publish(duckdb().cursor(), ctx.scope, waiting, log)
+            book = _book(staged.table, found)
+            check_books(f"publish.{ctx.scope}", [book], found.problems)
+            try:
+                return _put(table, made, book)
+            except TakenError:
+                continue
+    raise LakeBusyError(f"{staged.table} is written by others all the time", "Run again when they are done.")
 
 
-def _earlier(table: Path, batch: str) -> int | None:
-    """Rows that an earlier, interrupted call wrote for this batch, or None."""
-    for entry in DeltaTable(str(table)).history(20):
-        if entry.get("batch") == batch and "written" in entry:
-            return int(entry["written"])
+def _book(table: str, found: recount.Found) -> Book:
+    """Rows that the gate passed: live now, older than what is live or deleted, and the digests of what goes live."""
+    return Book(
+        table, found.passed, found.does.rows, superseded=found.superseded, deleted=found.deleted,
+        digest_in=found.must.hex, digest_out=found.does.hex,
+    )  # fmt: skip
+
+
+def _put(table: Path, made: Entry, book: Book) -> Book:
+    """Make a commit, with its books; a batch of which nothing goes live makes none."""
+    if not made.is_empty:
+        put(table, made.saying({"book": json.dumps(asdict(book))}))
+    return book
+
+
+def _old_book(staged: Staged, refused: Path | None, written: int) -> Book:
+    """The books of a batch that an earlier version of this step published, and was killed after."""
+    passed = staged.rows - (pq.read_metadata(refused).num_rows if refused else 0)
+    return Book(staged.table, passed, written, superseded=passed - written)
+
+
+def _earlier(table: Path, batch: str) -> Book | int | None:
+    """The books of an earlier, interrupted call for this batch (or the rows that it wrote), or None."""
+    if (told := delta.told(table, batch)) is not None:
+        return Book(**json.loads(told["book"]))
+    for commit in DeltaTable(str(table)).history(20):
+        if commit.get("batch") == batch and "written" in commit:
+            return int(commit["written"])
     done = delta.merged(table, batch)
     return done["inserted"] + done["updated"] if done else None
 
 
 def run(ctx: Context) -> StepResult:
-    """Publish the silo's gated batch. Books: rows that passed = live now + superseded (an older or equal version)."""
+    """Publish the silo's gated batch.
+
+    Books: rows that passed = live now + superseded (an older or equal version) + deleted (a newer tombstone).
+    """
     folder = ctx.lake.staging("phi", ctx.scope)
     batch = read_batch(folder)
     recover(ctx.lake, publish_receipt(ctx.lake, ctx.scope))
     if batch is None:
         return StepResult([], {"batch": None})
     staged = [table for table in read_staged(folder).values() if table.rows]
-    ctx.spark  # noqa: B018 (started here, once, before the threads share it)
     tombstones.set_up(ctx, folder)
     graves = tombstones.of_silo(ctx.lake, ctx.scope)
     done, duckdb = 0, cache(delta_connection)  # one for all: to load its extension takes a quarter of a second
@@ -183,18 +164,27 @@ def run_gold(ctx: Context) -> StepResult:
     if batch is None:
         return StepResult([], {"unchanged": True})
     staged = read_staged(folder)
-    for table in staged.values():
-        declared = ctx.catalog.tables[table.table]
-        delta.replace(
-            ctx.lake.gold(table.table),
-            table_schema({name: column.type for name, column in declared.columns.items()}),
-            table.parts,
-            description=declared.description,
-            privacy={name: column.privacy for name, column in declared.columns.items()},
-            facts={"batch": batch["batch"]},
-        )
-    books = [Book(f"gold.{name}", table.rows, table.rows) for name, table in sorted(staged.items())]
+    duckdb = delta_connection()
+    made = [_prepared(ctx, table, batch["batch"], duckdb) for _, table in sorted(staged.items())]
+    books = [book for _, _, book in made]
+    check_books("publish.gold", books)
+    for table, entry, _ in made:
+        if not entry.is_empty:
+            put(table, entry)
     mark_curated(ctx.lake, batch["made_from"], receipt(ctx, "publish.gold", books))
     shutil.rmtree(folder, ignore_errors=True)
     versions = {name: delta.version(ctx.lake.gold(name)) for name in staged}
     return StepResult(books, {"versions": versions})
+
+
+def _prepared(ctx: Context, staged: Staged, batch: str, duckdb: Any) -> tuple[Path, Entry, Book]:
+    """The commit that makes a table of gold what is staged, and its book: rows staged, and rows that it would show."""
+    declared, table = ctx.catalog.tables[staged.table], ctx.lake.gold(staged.table)
+    schema = table_schema({name: column.type for name, column in declared.columns.items()})
+    privacy = {name: column.privacy for name, column in declared.columns.items()}
+    delta.create(table, schema, description=declared.description, privacy=privacy)
+    made = replacing(table, delta.version(table), schema, staged.parts, {"batch": batch})
+    with rehearse(table, made) as after:
+        shown = recount.shown(duckdb, after)
+    known = recount.files_tally(staged.facts.get("sha256", {}).values(), staged.facts.get("counted", staged.rows))
+    return table, made, Book(f"gold.{staged.table}", known.rows, shown.rows, digest_in=known.hex, digest_out=shown.hex)

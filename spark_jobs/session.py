@@ -8,11 +8,8 @@ such as `-XX:TieredStopAtLevel=4`, all of its compilers, which pays where a sess
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -95,18 +92,3 @@ def spark_session() -> SparkSession:
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
-
-
-@contextmanager
-def session_beside(session: SparkSession) -> Iterator[SparkSession]:
-    """A session with settings of its own, for what Delta takes from settings; global views are those of `session`."""
-    remote = os.environ.get("SPARK_REMOTE")
-    if not remote:
-        yield session.newSession()
-        return
-    # An address may name the session that all the tasks of a run share.
-    other = SparkSession.builder.remote(re.sub(r"session_id=[^;]*;?", "", remote)).create()
-    try:
-        yield other
-    finally:
-        other.stop()

@@ -14,9 +14,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from cohortlake.core.terminology.concept_maps import check_maps_signed
+from cohortlake.core.terminology.map_systems import map_systems
 from spark_jobs import delta, quarantine, tombstones, unmapped
 from spark_jobs.batches import BATCH_FILE, Pending, pending, read_batch
+from spark_jobs.books import check_books, sum_of
 from spark_jobs.context import Book, Context, StepResult
+from spark_jobs.delete_books import delete_book
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.read_deletes import read_bundles
 from spark_jobs.staged import write_staged
@@ -53,19 +56,26 @@ def _standardise_fhir(ctx: Context, batch: Pending) -> dict[str, Any]:
     gone = [part for part in batch.parts if feeds[part.feed].deletes]
     units: list[Unit] = [{"source": part.path, "feed": part.feed, "silo": ctx.scope} for part in gone]
     read = run_units(ctx.spark, units, read_bundles)
-    # The records in are counted by `land`, not by this step's own tasks, so that the books can catch a loss.
-    rows_in: Counter[str] = Counter()
+    books = {name: counted.book(name) for name, counted in sorted(typed.recounted.items())}
+    # What bronze's log says came, beside what the tasks' recount read of it: a part that no task took is missed so.
+    landed: Counter[str] = Counter()
     for feed, rows in batch.feeds().items():
         if not feeds[feed].deletes:
-            rows_in[str(feeds[feed].resource)] += rows
-    books = {name: Book(name, rows, typed.staged[name].rows, typed.refused[name]) for name, rows in rows_in.items()}
+            landed[str(feeds[feed].resource)] += rows
+    problems = [problem for counted in typed.recounted.values() for problem in counted.problems]
+    problems += [
+        f"{name}: {books[name].rows_in if name in books else 0:,} of {rows:,} records of bronze were read"
+        for name, rows in landed.items()
+        if rows != (books[name].rows_in if name in books else 0)
+    ]
     for part, found in zip(gone, read, strict=True):
-        book = books.setdefault(f"bronze.{part.feed}", Book(f"bronze.{part.feed}", 0, 0))
-        book.rows_in, book.quarantined = book.rows_in + part.rows, book.quarantined + len(found["rejected"])
-        book.rows_out = book.rows_in - book.quarantined
+        told = delete_book(part, found["tombstones"], found["rejected"])
+        book = books.setdefault(told.table, Book(told.table, 0, 0))
+        books[told.table] = sum_of(book, told)
     rejected = [*typed.rejected, *(row for found in read for row in found["rejected"])]
     deletes = [row for found in read for row in found["tombstones"]]
     made = {"staged": typed.staged, "books": books, "rejected": rejected, "unexpected": typed.unexpected}
+    made["problems"] = problems
     return made | {"deletes": deletes, "mapped": dict(typed.mapped), "unmapped": dict(typed.unmapped)}
 
 
@@ -91,7 +101,12 @@ def _hold(ctx: Context, batch: Pending, rejected: list[dict[str, Any]]) -> None:
 
 
 def run(ctx: Context) -> StepResult:
-    """Stage the silo's next batch. Books: bronze records in = staged + quarantined, a table each."""
+    """Stage the silo's next batch.
+
+    Books, by a recount beside the tasks: bronze records in = staged + quarantined + not mapped + left out, a table
+    each, with digests of what came and of what was staged. Raises BooksError where they do not balance; nothing is
+    staged then.
+    """
     folder = ctx.lake.staging("phi", ctx.scope)
     batch = pending(ctx.lake, ctx.catalog, ctx.scope)
     if batch is None:
@@ -109,6 +124,7 @@ def run(ctx: Context) -> StepResult:
     maps = ctx.catalog.translator(ctx.scope).maps
     check_maps_signed(maps, ctx.force)
     made = _standardise(ctx, batch)
+    check_books(f"standardise.{ctx.scope}", made["books"].values(), made.get("problems", []))
     _hold(ctx, batch, made["rejected"])
     for staged in made["staged"].values():
         write_staged(folder, staged)
@@ -117,7 +133,8 @@ def run(ctx: Context) -> StepResult:
     codes = {**made.get("unmapped", {}), **unmapped_units(seen, Converter(ctx.catalog.units))}
     mapped = {one.label: made["mapped"].get(one.label, 0) for one in maps}
     kept = Kept(ctx.scope, batch.batch, ctx.run_id, is_all=batch.is_again)
-    unmapped.keep(ctx.lake, kept, codes)
+    systems = map_systems(ctx.catalog, ctx.scope, unmapped.by_map(codes))
+    unmapped.keep(ctx.lake, kept, codes, systems)
     unmapped.keep_mapped(ctx.lake, kept, mapped)
     tombstones.stage(folder, made.get("deletes", []))
     books = list(made["books"].values())
@@ -126,7 +143,9 @@ def run(ctx: Context) -> StepResult:
         "feeds": batch.feeds(),
         "replayed": len(batch.replayed),
         "unexpected": {name: dict(counts) for name, counts in made["unexpected"].items() if counts},
-        "unmapped": codes,
+        # A code is a value: outside the phi zone stand counts of them.
+        "unmapped": {name: count.records for name, count in unmapped.by_map(codes).items()},
+        "unmapped_codes": {name: count.codes for name, count in unmapped.by_map(codes).items()},
         "mapped": mapped,
         "not_mapped": made.get("not_mapped", {}),
         "warnings": made.get("warnings", {}),

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 
+from cohortlake.core.recount.places import Places
+from cohortlake.core.recount.tally import Tally
 from spark_jobs.batches import Pending
 from spark_jobs.context import Book, Context
 from spark_jobs.convert_part import convert_part
 from spark_jobs.parallel import Unit, run_units
-from spark_jobs.type_fhir import stage_typed, typing_unit
+from spark_jobs.type_fhir import Typed, stage_typed, typing_unit
 
 # Resources that one task types.
 ROWS = 100_000
+OUT, HELD, NOTHING = "out", "held", "nothing"
 
 
 def _convert_units(ctx: Context, batch: Pending) -> list[Unit]:
@@ -56,7 +61,11 @@ def _typing_units(ctx: Context, results: list[Unit]) -> list[Unit]:
 
 
 def standardise_converted(ctx: Context, batch: Pending) -> dict[str, Any]:
-    """Stage a silo's batch. Books: a feed's records = converted + quarantined; resources made = staged + refused."""
+    """Stage a silo's batch.
+
+    Books: a feed's records = converted + quarantined + not mapped (they became nothing), by their places; and the
+    resources that the records became = staged + refused, with digests of both sides.
+    """
     units = _convert_units(ctx, batch)
     results = run_units(
         ctx.spark,
@@ -69,26 +78,49 @@ def standardise_converted(ctx: Context, batch: Pending) -> dict[str, Any]:
     feeds = {digest: unit["feed"] for unit, result in zip(units, results, strict=True) for digest in result["hashes"]}
     rejected = [row for result in results for row in result["rejected"]]
     refused_typing = [{**row, "feed": feeds[row["file_hash"]]} for row in typed.rejected]
-    records: Counter[str] = Counter()
-    made: Counter[str] = Counter()
     totals: dict[str, Counter[str]] = {name: Counter() for name in ("codes", "left", "warnings")}
-    for unit, result in zip(units, results, strict=True):
-        records[unit["feed"]] += result["records"] - len(result["rejected"])
-        made.update({name: file["rows"] for name, file in result["files"].items()})
+    for result in results:
         for name, total in totals.items():
             total.update(result[name])
-    refused = Counter(row["feed"] for row in rejected)
-    # The records in are counted by `land`, and the resources by the tasks that made them, not by those that type them.
-    books = {feed: Book(f"bronze.{feed}", rows, records[feed], refused[feed]) for feed, rows in batch.feeds().items()}
-    for name, rows in sorted(made.items()):
-        books[name] = Book(name, rows, typed.staged[name].rows, typed.refused[name])
+    converted = list(zip(units, results, strict=True))
+    books = {feed: _feed_book(feed, batch, converted) for feed in batch.feeds()}
+    books |= {name: counted.book(name) for name, counted in sorted(typed.recounted.items())}
     silo = ctx.catalog.silos[ctx.scope]
     return {
         "staged": typed.staged,
         "books": books,
+        "problems": _problems(results, typed),
         "rejected": [*rejected, *refused_typing],
         "unexpected": {**typed.unexpected, silo.format: totals["left"]},
         "unmapped": dict(totals["codes"] + typed.unmapped),
         "mapped": dict(typed.mapped),
         "warnings": dict(totals["warnings"]),
     }
+
+
+def _feed_book(feed: str, batch: Pending, converted: Sequence[tuple[Unit, Unit]]) -> Book:
+    """A feed's records by place: those with resources in the converted files, those held, those that became nothing."""
+    results = [result for unit, result in converted if unit["feed"] == feed]
+    places = Places(duckdb.connect(), [part.path for part in batch.parts if part.feed == feed])
+    places.add_files(OUT, [file["path"] for result in results for file in result["files"].values()])
+    places.add_rows(HELD, [row for result in results for row in result["rejected"]])
+    places.add_rows(NOTHING, [row for result in results for row in result["nothing"]])
+    return Book(
+        f"bronze.{feed}", places.records, places.count(OUT), places.count(HELD), not_mapped=places.count(NOTHING),
+        digest_in=places.must.hex, digest_out=places.does.hex,
+    )  # fmt: skip
+
+
+def _problems(results: Sequence[Unit], typed: Typed) -> list[str]:
+    """Where the JSON that was typed is not what the converters gave."""
+    given: dict[str, Tally] = {}
+    for result in results:
+        for name, (rows, digest) in result["given"].items():
+            given[name] = given.get(name, Tally()) + Tally(rows, digest)
+    found = [problem for counted in typed.recounted.values() for problem in counted.problems]
+    for name, tally in given.items():
+        counted = typed.recounted.get(name)
+        read = Tally(counted.records, counted.payloads.digest) if counted else Tally()
+        if read != tally:
+            found.append(f"{name}: {tally.rows:,} resources were made, {read.rows:,} were read to be typed, or others")
+    return found

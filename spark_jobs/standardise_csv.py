@@ -14,9 +14,12 @@ import pyarrow.parquet as pq
 
 from cohortlake.core.catalog import Feed, Mapping
 from cohortlake.core.mapping import MappingCompiler
+from cohortlake.core.recount.tally import MODULUS, Tally
+from cohortlake.core.terminology.translate import Translator
 from spark_jobs import delta
 from spark_jobs.batches import Pending, bronze_parts
 from spark_jobs.context import Book, Context
+from spark_jobs.csv_recount import MappingRecount, recount_parse
 from spark_jobs.fhir_types import duckdb_type
 from spark_jobs.join_csv import columns, deleting
 from spark_jobs.map_csv import Plan, map_part
@@ -42,6 +45,7 @@ class Parsed:
     rejected: int
     is_new: bool
     files: dict[str, str]
+    recount: Unit
 
 
 class Feeds:
@@ -73,7 +77,7 @@ class Feeds:
         self.parts = [
             Parsed(
                 part.feed, unit["target"], unit["rejects"], result["rows"], result["rejected"], part.path in new,
-                result["files"],
+                result["files"], result["recount"],
             )
             for part, unit, result in zip(parts, units, found, strict=True)
         ]  # fmt: skip
@@ -96,7 +100,15 @@ class Feeds:
 
 
 def _parse(unit: Unit, options: dict[str, dict[str, Any]]) -> Unit:
-    return parse_part(unit, **options[unit["feed"]])
+    of_feed = options[unit["feed"]]
+    result = parse_part(unit, **of_feed)
+    return {**result, "recount": recount_parse(unit, of_feed["columns"], of_feed["null_values"])}
+
+
+def _map(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, Feed], translator: Translator) -> Unit:
+    recount = MappingRecount(plans[unit["mapping"]])
+    result = map_part(unit, plans=plans, feeds=feeds, translator=translator, seen=recount.see)
+    return {**result, "recount": recount.compare(unit, result)}
 
 
 def _plan(ctx: Context, mapping: Mapping) -> Plan:
@@ -138,7 +150,7 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
     found = run_units(
         ctx.spark,
         units,
-        partial(map_part, plans=plans, feeds=dict(silo.feeds), translator=ctx.catalog.translator(ctx.scope)),
+        partial(_map, plans=plans, feeds=dict(silo.feeds), translator=ctx.catalog.translator(ctx.scope)),
         marks=ctx.lake.staging("phi", ctx.scope) / "marks",
         progress=lambda done, total: ctx.progress(done, total, f"{done} of {total} parts"),
     )
@@ -157,6 +169,8 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
         for result in results[mapping.name]:
             table.parts += [delta.Part(**result["part"])] if result["part"] else []
             table.rows += result["rows"]
+            if result["part"]:
+                table.facts.setdefault("sha256", {})[result["part"]["path"]] = result["recount"]["sha256"]
             unmapped.update(result["unmapped"])
             mapped.update(result["mapped"])
     return {
@@ -166,7 +180,7 @@ def standardise_csv(ctx: Context, batch: Pending) -> dict[str, Any]:
         "unexpected": {},
         "unmapped": dict(unmapped),
         "mapped": dict(mapped),
-        **_books(ctx, batch, mappings, results, Counter(row["feed"] for row in feeds.rejected())),
+        **_books(ctx, batch, feeds, mappings, results),
     }
 
 
@@ -206,33 +220,66 @@ def _feeds_of(mapping: Mapping, feeds: ReadMapping[str, Feed]) -> set[str]:
 
 
 def _books(
-    ctx: Context, batch: Pending, mappings: list[Mapping], results: dict[str, list[Unit]], unparsed: Counter[str]
+    ctx: Context, batch: Pending, feeds: Feeds, mappings: list[Mapping], results: dict[str, list[Unit]]
 ) -> dict[str, Any]:
-    """Each feed's records against what was made of them, counted from the files that were written.
+    """The books of mappings and feeds, by the recounts beside the tasks, and what else these found.
 
-    `unparsed` are the records, by feed, that no mapping saw.
+    A mapping's: rows of its feed (or joined, or unpivoted) = staged + quarantined + left out by its `where`; records
+    that could not be parsed are among the quarantined of each mapping of their feed. A feed's that is no mapping's own:
+    its records = taken (as children, or as deletes) or not mapped, + quarantined.
     """
     books: dict[str, Book] = {}
     not_mapped: dict[str, int] = {}
+    new = [part for part in feeds.parts if part.is_new]
+    unparsed: Counter[str] = Counter()
+    for part in new:
+        unparsed[part.feed] += part.recount["rejected"]
     orphans: Counter[str] = Counter()
-    by_feed = batch.feeds()
     for mapping in mappings:
-        made = sum(result["rows"] for result in results[mapping.name])
-        rejected = Counter(row["feed"] for result in results[mapping.name] for row in result["rejected"])
-        bad = rejected.pop(mapping.feed, 0) + unparsed[mapping.feed]
-        orphans.update(rejected)
-        if mapping.children or mapping.where != "true" or mapping.unpivot:
-            # Rows of several feeds make one resource, or a row makes none or several: what went in is counted apart.
-            rows = sum(result["rows_in"] for result in results[mapping.name]) + unparsed[mapping.feed]
-        else:
-            rows = by_feed.get(mapping.feed, 0)
-        books[mapping.name] = Book(mapping.name, rows, made, bad)
-    mapped = {mapping.feed for mapping in mappings}
-    children = {child.feed for mapping in mappings for child in mapping.children.values()}
-    for feed, count in by_feed.items():
-        if feed not in mapped:
-            if feed not in children and not ctx.catalog.silos[ctx.scope].feeds[feed].deletes:
-                not_mapped[feed] = count
+        found = [result["recount"] for result in results[mapping.name]]
+        total = {
+            name: sum(one[name] for one in found) for name in ("rows_in", "rows", "bad", "left_out", "must", "does")
+        }
+        for result in results[mapping.name]:
+            orphans.update(row["feed"] for row in result["rejected"] if row["feed"] != mapping.feed)
+        bad = unparsed[mapping.feed]
+        books[mapping.name] = Book(
+            mapping.name, total["rows_in"] + bad, total["rows"], total["bad"] + bad, left_out=total["left_out"],
+            digest_in=Tally(0, total["must"] % MODULUS).hex, digest_out=Tally(0, total["does"] % MODULUS).hex,
+        )  # fmt: skip
+    silo = ctx.catalog.silos[ctx.scope]
+    own = {mapping.feed for mapping in mappings}
+    taken = {child.feed for mapping in mappings for child in mapping.children.values()}
+    for feed in batch.feeds():
+        if feed not in own:
+            records = sum(part.recount["records"] for part in new if part.feed == feed)
+            parsed = sum(part.recount["does"][0] for part in new if part.feed == feed)
             bad = unparsed[feed] + orphans[feed]
-            books[feed] = Book(f"bronze.{feed}", count, count - bad, bad)
-    return {"books": books, "not_mapped": not_mapped}
+            is_taken = feed in taken or bool(silo.feeds[feed].deletes)
+            good = parsed - orphans[feed]
+            books[feed] = Book(
+                f"bronze.{feed}", records, good if is_taken else 0, bad, not_mapped=0 if is_taken else good
+            )  # fmt: skip
+            if not is_taken:
+                not_mapped[feed] = good
+    return {"books": books, "not_mapped": not_mapped, "problems": _problems(batch, new, mappings, results)}
+
+
+def _problems(batch: Pending, new: list[Parsed], mappings: list[Mapping], results: dict[str, list[Unit]]) -> list[str]:
+    """What the recounts found beside the books: records that were not parsed as they stand, or by no task."""
+    problems = [problem for of in mappings for one in results[of.name] for problem in one["recount"]["problems"]]
+    for feed, rows in batch.feeds().items():
+        found = [part.recount for part in new if part.feed == feed]
+        must, does = (sum((Tally(*one[side]) for one in found), Tally()) for side in ("must", "does"))
+        if must != does:
+            what = f"{must.rows:,} records must be parsed, {does.rows:,} were"
+            problems.append(f"bronze.{feed}: {what if must.rows != does.rows else 'records were parsed to others'}")
+        if (read := sum(one["records"] for one in found)) != rows:
+            problems.append(f"bronze.{feed}: {read:,} of {rows:,} records of bronze were read")
+        if any(one["rejected"] != one["listed"] for one in found):
+            problems.append(f"bronze.{feed}: records are rejected that bronze does not have, or twice")
+    for mapping in mappings:
+        listed = sum(row["feed"] == mapping.feed for one in results[mapping.name] for row in one["rejected"])
+        if listed != (bad := sum(one["recount"]["bad"] for one in results[mapping.name])):
+            problems.append(f"{mapping.name}: {bad:,} rows must be rejected, {listed:,} were")
+    return problems

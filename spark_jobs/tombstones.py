@@ -7,8 +7,10 @@ of silver has to know.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cohortlake.core.errors import LakeBusyError
+from cohortlake.core.gold import delta_connection
 from cohortlake.core.lake import Lake, write_error
-from spark_jobs import delta
+from cohortlake.core.recount import publish as recount
+from spark_jobs import delta, merge
+from spark_jobs.books import check_books
 from spark_jobs.context import Book, Context
-from spark_jobs.fhir_types import PARTITION
+from spark_jobs.delta_commit import TakenError, put, rehearse
 
 SCHEMA = pa.schema(
     [
@@ -83,29 +89,48 @@ def set_up(ctx: Context, folder: Path) -> None:
 def bury(ctx: Context, folder: Path, batch: str) -> list[Book]:
     """Take what the batch deletes out of silver, where it is not newer. Books by type: deletes = deleted + superseded.
 
-    A delete is superseded where nothing older is live: the resource never came, is gone already, or came back since.
+    A delete is superseded where nothing older is live: the resource never came, is gone already, or came back since; or
+    where a later delete of the batch names the same resource. Raises BooksError where other rows would go.
     """
     made = staged(folder)
     books = []
     for name, rows in sorted(Counter(made["resource_type"].to_pylist()).items()):
-        gone = 0
+        book = Book(f"{name} (deletes)", rows, 0, superseded=rows)
         if delta.exists(ctx.lake.silver(name)):
             of_type = made.filter(pc.equal(made["resource_type"], name)).group_by(["silo", "id"])
             newest = of_type.aggregate([("_version", "max")]).rename_columns(["silo", "id", "_version"])
-            gone = _delete_older(ctx, name, newest, f"{batch} deletes")
-        books.append(Book(f"{name} (deletes)", rows, 0, superseded=rows - gone, deleted=gone))
+            doubles = rows - newest.num_rows
+            book = _delete_older(ctx, name, newest, f"{batch} deletes")
+            book.rows_in, book.superseded = rows, book.superseded + doubles
+        books.append(book)
     return books
 
 
-def _delete_older(ctx: Context, name: str, tombs: pa.Table, batch: str) -> int:
-    """Delete from a table of silver what is older than its tombstone; done once a batch. Gives the rows deleted."""
-    table = ctx.lake.silver(name)
-    done = delta.merged(table, batch)
-    if done is None:
-        with ctx.lake.lock(f"silver.{name}"):
-            on = f"t.{PARTITION} = s.{PARTITION} AND t.{PARTITION} = '{ctx.scope}' AND t.id = s.id"
-            done = delta.merge(
-                ctx.spark, table, ctx.spark.createDataFrame(tombs), rows=tombs.num_rows, on=on,
-                newer="s._version > t._version", facts={"batch": batch}, deletes=True,
+def _delete_older(ctx: Context, name: str, tombs: pa.Table, batch: str) -> Book:
+    """Delete from a table of silver what is older than its tombstone; done once a batch. Gives the books of `tombs`."""
+    table, step = ctx.lake.silver(name), f"publish.{ctx.scope}"
+    if (done := delta.told(table, batch)) is not None:
+        return Book(**json.loads(done["book"]))
+    if (old := delta.merged(table, batch)) is not None:
+        return Book(f"{name} (deletes)", 0, 0, superseded=tombs.num_rows - old["deleted"], deleted=old["deleted"])
+    keys, connection = tombs.select(["id", "_version"]), delta_connection()
+    with ctx.lake.lock(f"silver.{name}"):
+        for _ in range(delta.ATTEMPTS):
+            target = merge.Target(table, ctx.scope, delta.version(table), connection.cursor())
+            change = merge.without(target, keys)
+            made = merge.to_entry(target, change, {"batch": batch})
+            with rehearse(table, made) as after:
+                log = recount.Log(table, target.version, after, [])
+                found = recount.recount_delete(connection.cursor(), ctx.scope, keys, log)
+            book = Book(
+                f"{name} (deletes)", tombs.num_rows, 0, superseded=found.superseded, deleted=found.deleted,
+                digest_in=found.must.hex, digest_out=found.does.hex,
             )  # fmt: skip
-    return done["deleted"]
+            check_books(step, [book], found.problems)
+            try:
+                if change.gone:
+                    put(table, made.saying({"book": json.dumps(asdict(book))}))
+                return book
+            except TakenError:
+                continue
+    raise LakeBusyError(f"{name} is written by others all the time", "Run again when they are done.")

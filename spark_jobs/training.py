@@ -21,6 +21,8 @@ from cohortlake.core.lake import write_error
 from cohortlake.core.releases import FACTS, file_sha256
 from spark_jobs import delta
 from spark_jobs.context import Context, StepResult
+from spark_jobs.eligibility import every_need
+from spark_jobs.person_keys import person_table
 
 SQL = ("index.sql", "features.sql", "outcome.sql")
 KEYS = ("patient_key", "silo", "index_date")
@@ -49,18 +51,15 @@ def recipe(ctx: Context) -> dict[str, str]:
     return {f"synthetic/{path.name}": file_sha256(path)} if path.exists() else {}
 
 
-def persons_table(ctx: Context) -> str | None:
-    """The curated table that says which patients are one person, if there is one: splits are by it."""
-    return next((table.name for table in ctx.catalog.tables.values() if table.source == "persons"), None)
-
-
 def inputs(ctx: Context) -> dict[str, dict[str, Any]]:
     """All that a release depends on: the definition's files (SHA-256), the gold tables' versions, the packages.
 
-    A gold table counts if the SQL names it, or if it is that of persons: others may change and bring no new release.
+    A gold table counts if the SQL names it, if something in the cohort needs it, or if it says which records are one
+    person's: others may change and bring no new release.
     """
     text = "\n".join((cohort_folder(ctx) / name).read_text(encoding="utf-8") for name in SQL)
-    words = {persons_table(ctx), *re.findall(r"\w+", text)}
+    needed = {need.table for need in every_need(declared_cohort(ctx))}
+    words = {person_table(ctx.catalog), *re.findall(r"\w+", text), *needed}
     versions = {name: delta.version(ctx.lake.gold(name)) for name in sorted(ctx.catalog.tables) if name in words}
     return {
         "definition": {name: file_sha256(cohort_folder(ctx) / name) for name in ("cohort.yaml", *SQL)} | recipe(ctx),

@@ -21,13 +21,15 @@ from spark_jobs.fhir_types import PARTITION, silver_schema
 from spark_jobs.parallel import Unit, run_units
 from spark_jobs.staged import Staged
 from spark_jobs.standardise_fhir import standardise_part
+from spark_jobs.standardise_recount import Recounted, recount_typed
 
 
 @dataclass
 class Typed:
     """What was staged, by table; the records that were rejected; the values that silver does not type, by table.
 
-    `mapped` counts the codings that each concept map added, `unmapped` the codes that they lack.
+    `recounted` is what the recount of the tasks found, by table; `mapped` counts the codings that each concept map
+    added, `unmapped` the codes that they lack.
     """
 
     staged: dict[str, Staged] = field(default_factory=dict)
@@ -36,6 +38,7 @@ class Typed:
     unexpected: dict[str, Counter[str]] = field(default_factory=dict)
     mapped: Counter[str] = field(default_factory=Counter)
     unmapped: Counter[str] = field(default_factory=Counter)
+    recounted: dict[str, Recounted] = field(default_factory=dict)
 
 
 def create_silver(ctx: Context, tree: Node) -> None:
@@ -83,6 +86,9 @@ def stage_typed(ctx: Context, units: Sequence[Unit]) -> Typed:
         if result["part"]:
             table.parts.append(delta.Part(**result["part"]))
         table.rows += result["rows"]
+        counted = made.recounted.setdefault(name, Recounted())
+        counted.add(result["recount"], result["part"])
+        table.facts["sha256"] = counted.sha256
         made.refused[name] += result["rejected"]
         made.unexpected.setdefault(name, Counter()).update(result["unexpected"])
         made.mapped.update(result["mapped"])
@@ -94,4 +100,6 @@ def stage_typed(ctx: Context, units: Sequence[Unit]) -> Typed:
 
 
 def _work(unit: Unit, trees: dict[str, Node], translator: Translator) -> Unit:
-    return standardise_part(unit, trees[unit["resource"]], translator)
+    tree = trees[unit["resource"]]
+    result = standardise_part(unit, tree, translator)
+    return {**result, "recount": recount_typed(unit, result, tree)}

@@ -154,6 +154,8 @@ def in_standard_units(rows: pa.Table, declared: StandardUnits, converter: Conver
     # A unit without a value says nothing.
     main = next(iter(declared.values))
     made[declared.standard_unit] = pc.if_else(made[main].is_valid(), made[declared.standard_unit], None)
+    for target, source in declared.comparator.items():
+        made[target] = pc.if_else(made[main].is_valid(), rows[source].combine_chunks(), None)
     for name, column in made.items():
         rows = rows.append_column(name, column)
     return rows

@@ -12,13 +12,13 @@ from decimal import Decimal
 from functools import reduce
 from operator import or_
 
-from pyspark.sql.types import BooleanType, DataType, DecimalType, IntegerType, LongType, StringType
+from pyspark.sql.types import ArrayType, BooleanType, DataType, DecimalType, IntegerType, LongType, StringType
 
 from cohortlake.core.views import plan
 from cohortlake.core.views.dates import sortable_date, sortable_time
 from cohortlake.core.views.types import Kind, kind
 from spark_jobs import views_sql as F
-from spark_jobs.views_collections import DECIMAL, Collection
+from spark_jobs.views_collections import DECIMAL, Collection, merged, widened
 from spark_jobs.views_sql import Sql
 from spark_jobs.views_values import boundary, calculate, compare, equal_in_order, least_text, sortable
 
@@ -72,6 +72,8 @@ def evaluate(expression: plan.Expression, scope: Scope) -> Collection:
             if items.is_list:
                 return Collection(F.get(items.column, place), items.type)
             return Collection(F.when(place == 0, items.column), items.type)
+        case plan.Conditional():
+            return _either(expression, scope)
         case plan.Single(source=source, at=at):
             return _single(evaluate(source, scope), at)
         case plan.ReferenceKey(source=source, target=target):
@@ -143,6 +145,25 @@ def _single(items: Collection, at: str) -> Collection:
     message = F.lit(f"{at}: found more than one item; allowed: one at most (first(), where(), or collection: true)")
     only = F.when(F.size(items.column) > 1, F.raise_error(message)).otherwise(F.get(items.column, F.lit(0)))
     return Collection(only, items.type)
+
+
+def _either(expression: plan.Conditional, scope: Scope) -> Collection:
+    """One of two collections; a condition that is empty is not true."""
+    item = evaluate(expression.source, scope)
+    condition, inner = evaluate(expression.condition, scope.on(item)).column, replace(scope, focus=item)
+    one = evaluate(expression.then, inner)
+    if expression.otherwise is None:
+        return Collection(F.when(condition, one.column), one.type, one.is_list)
+    other = evaluate(expression.otherwise, inner)
+    both = one.type if other.is_missing else other.type if one.is_missing else merged(one.type, other.type)
+
+    def shown(found: Collection) -> Sql:
+        column = found.items if expression.is_list else found.column
+        wanted = ArrayType(both) if expression.is_list else both
+        given = ArrayType(found.type) if expression.is_list else found.type
+        return F.lit(None) if found.is_missing else widened(column, given, wanted)
+
+    return Collection(F.when(condition, shown(one)).otherwise(shown(other)), both, expression.is_list)
 
 
 def _logic(operator: str, left: Sql, right: Sql) -> Sql:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from cohortlake.core.lake import Lake
 from cohortlake.core.persons.ids import Key
 from spark_jobs import delta, link
 from spark_jobs.context import Context, StepResult
-from spark_jobs.fhir_types import INTERVALS, PARTITION, part_schema, silver_schema, with_intervals
+from spark_jobs.fhir_types import INTERVALS, PARTITION, part_schema, silver_schema, table_schema, with_intervals
 from spark_jobs.link_tables import live, read_members
+from spark_jobs.person_rows import person_keys, persons_of, with_persons
 
 Patient = dict[str, Any]
 
@@ -63,6 +65,26 @@ def _hold(lake: Lake, catalog: Catalog, kind: str, silos: dict[str, list[dict[st
 
 def run(lake: Lake, catalog: Catalog, data: Path = Path()) -> StepResult:
     return link.run(Context(lake, data, catalog, "persons", "run-1"))
+
+
+def make_gold(lake: Lake, catalog: Catalog, said: dict[str, str]) -> None:
+    """Gold's patients and persons of a linked lake, with birth dates by silo; the keys are those of `person_keys`."""
+    tables = catalog.tables
+    keys, members = person_keys(lake), sorted(live(read_members(lake)))
+    rows = [
+        {"patient_key": key, "silo": silo, "birth_date": date.fromisoformat(said[silo]), "gender": "female"}
+        for key, (silo, _) in zip(keys["patient_key"].to_pylist(), members, strict=True)
+    ]
+    schema = table_schema({name: column.type for name, column in tables["patients"].columns.items()})
+    given = pa.Table.from_pylist(rows, schema=schema).drop_columns("person_key")
+    patients = with_persons(given, tables["patients"].person_of, keys)
+    resolve = tables["persons"].resolve
+    assert resolve is not None
+    schema = table_schema({name: column.type for name, column in tables["persons"].columns.items()})
+    for name, made in (("patients", patients), ("persons", persons_of(patients, resolve, schema))):
+        privacy = {column: declared.privacy for column, declared in tables[name].columns.items()}
+        delta.create(lake.gold(name), made.schema, privacy=privacy)
+        delta.commit(lake.gold(name), [delta.write_part(lake.gold(name), made, {})])
 
 
 def persons(lake: Lake) -> set[frozenset[Key]]:

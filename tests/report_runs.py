@@ -107,6 +107,7 @@ def csv_silo(run: RunMaker, land_held: int = 0, unmapped: Record | None = None, 
     through = silver_rows(CSV_ROWS | {"claims_transactions": CSV_ROWS["claims_transactions"] - land_held}, CSV)
     not_mapped = {"payer_transitions": 801, "supplies": 1304}
     facts = {"batch": f"{CSV}-000001", "unexpected": {}, "unmapped": unmapped or {}, "not_mapped": not_mapped}
+    facts["unmapped_codes"] = {"gender": 2, "ucum": 1} if unmapped else {}
     facts["mapped"] = {"panels 1.0.0": 41} if unmapped else {}
     books = [book(name, rows) for name, rows in through.items() if name != "bronze.claims_transactions"]
     run.step(f"standardise.{CSV}", "ingest", 52.9, books, facts)
@@ -196,6 +197,13 @@ def synthetic(made: int) -> Record:
         },
     }  # fmt: skip
     why = "3 persons with the outcome and 2 without, of at least 10 each"
+    checks = [
+        {"check": "evidence", "outcome": "holds", "text": "24 persons with outcome of at least 20", "numbers": {}},
+        {"check": "likeness", "outcome": "holds", "text": "column_shapes 0.87", "numbers": {}}
+        if made
+        else {"check": "likeness", "outcome": "refused", "text": "column_shapes 0.61 < 0.75", "numbers": {}},
+    ]
+    left = [] if made else ["lift", "column-permuted"]
     return {
         "made": made, "training_rows_by_stratum": {"hispanic": 20, "non-hispanic other": 15, "non-hispanic white": 60},
         "stratum": "hispanic", "real_rows": 20, "real_persons": 6, "sampled": 72, "wanted": 24,
@@ -208,6 +216,9 @@ def synthetic(made: int) -> Record:
             "overall": overall,
             "stratum": {"rows": 9, "persons": 5, "events": 4, "verdict": "inconclusive", "why": why},
         },
+        "proof": {"verdict": "accepted" if made else "refused", "why": "", "checks": checks, "not_asked": left},
+        "comparators": {"random forest": {"stratum": 0.7011, "overall": 0.7136}},
+        "redraws": 24,
         "distributions": [
             plot("hba1c_percent", "4 5 6 7 8 9 10", [0, 2, 5, 7, 4, 2, 0], [1, 2, 6, 8, 4, 2, 1]),
             plot("age_years", "30 40 50 60 70 80", [1, 3, 6, 6, 3, 1], [1, 4, 8, 7, 3, 1]),
@@ -248,7 +259,7 @@ def faulty_run(lake: Lake) -> str:
     """Records rejected by every step, unmapped codes, unexpected fields, older versions; synthetic rows withheld."""
     run = RunMaker(lake)
     fhir_silo(run, land_held=4, held=17, gated=62, older=1203)
-    csv_silo(run, land_held=9, unmapped={"gender: U": 12, "gender: X": 3, "ucum: {score}": 1728})
+    csv_silo(run, land_held=9, unmapped={"gender": 15, "ucum": 1728})
     gold(run)
     training(run, made=0)
     hold(lake, run.run_id, FHIR, "land", "Observation", ["land: not UTF-8"], 2)

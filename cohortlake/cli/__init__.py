@@ -44,8 +44,10 @@ LAKE, DATA = Path("lake"), PROJECT / "data"
 def main() -> None:
     """Run the command line; an error of ours is told in two lines, with its own exit code."""
     from cohortlake.cli import (  # noqa: F401 (they register commands)
+        audit,
         checks,
         codes,
+        completeness,
         convert,
         doctor,
         erase,
@@ -54,6 +56,7 @@ def main() -> None:
         look,
         new,
         person,
+        person_conflicts,
         person_eval,
         quarantine,
         run,

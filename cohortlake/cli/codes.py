@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,12 +25,13 @@ def codes(
     """List the codes and units that no map knows: the silo, the map that lacks them, and in how many records they came.
 
     The records keep them as they came (`_unmapped` in silver). Add a code to the map, a unit to `catalog/units`, then
-    `cohortlake restandardise` the silo. Below them stand the concept maps in use, with their versions.
+    `cohortlake restandardise` the silo. Below them stand the concept maps in use, with their versions, and how many of
+    gold's codes are in another system than the table prefers. The codes are values, so this reads the phi zone.
 
     **Example**: `cohortlake codes --silo site_b_csv`
     """
     place = Lake(lake.absolute())
-    listed = _summed(place, "unmapped_codes", ("silo", "map", "code"), "records", silo, code_map)
+    listed = _summed(place.unmapped_codes, ("silo", "map", "code"), "records", silo, code_map)
     table = Table("silo", "map", "code", "records", box=None, header_style="dim")
     table.columns[-1].justify = "right"
     for (name, of, code), records in sorted(listed.items(), key=lambda item: (-item[1], item[0]))[:rows]:
@@ -37,18 +39,20 @@ def codes(
     out.print(table)
     more = f", {rows} shown" if len(listed) > rows else ""
     out.print(f"{len(listed):,} codes that no map knows{more}.")
-    used = _summed(place, "mapped_codings", ("silo", "map", "version"), "codings", silo, code_map)
+    used = _summed(place.ops("mapped_codings"), ("silo", "map", "version"), "codings", silo, code_map)
     if used:
         _show_maps(used, catalog)
+    if code_map is None:
+        _show_other_systems(place, silo, catalog)
 
 
 def _summed(
-    lake: Lake, name: str, key: tuple[str, str, str], count: str, silo: str | None, code_map: str | None
+    place: Path, key: tuple[str, str, str], count: str, silo: str | None, code_map: str | None
 ) -> Counter[tuple[str, str, str]]:
-    """A table of the books, its counts summed over batches."""
+    """A table's counts, summed over batches."""
     from spark_jobs import delta
 
-    found = delta.rows(lake.ops(name), [*key, count])
+    found = delta.rows(place, [*key, count])
     summed: Counter[tuple[str, str, str]] = Counter()
     for row in [] if found is None else found.to_pylist():
         if silo in (None, row["silo"]) and code_map in (None, row["map"]):
@@ -68,6 +72,33 @@ def _show_maps(used: Counter[tuple[str, str, str]], catalog: Any) -> None:
         table.add_row(silo, name, version, f"{codings:,}", todo)
     out.print()
     out.print(table)
+
+
+def _show_other_systems(lake: Lake, silo: str | None, catalog: Any) -> None:
+    """How many codes and rows of gold are in another code system than their table prefers, by that system."""
+    from cohortlake.core import gold
+    from cohortlake.core.catalog import load_catalog
+    from cohortlake.core.sql import identifier, literal
+
+    live = set(gold.tables(lake))
+    table = Table("table", "preferred", "silo", "code system", "codes", "rows", box=None, header_style="dim")
+    for place in (4, 5):
+        table.columns[place].justify = "right"
+    connection = gold.connect(lake) if live else None
+    for name, declared in sorted(load_catalog(catalog).tables.items()):
+        for concept, preferred in declared.coded_in.items() if connection is not None and name in live else ():
+            code, system = identifier(f"{concept}_code"), identifier(f"{concept}_system")
+            found = connection.sql(  # type: ignore[union-attr]
+                f"SELECT silo, coalesce({system}, 'none'), count(DISTINCT {code}), count(*) FROM {identifier(name)} "  # noqa: S608
+                f"WHERE {code} IS NOT NULL AND {system} IS DISTINCT FROM {literal(preferred)} "
+                + (f"AND silo = {literal(silo)} " if silo else "")
+                + "GROUP BY ALL ORDER BY ALL"
+            )
+            for of, other, codes, rows in found.fetchall():
+                table.add_row(name, preferred, of, other, f"{codes:,}", f"{rows:,}")
+    if table.row_count:
+        out.print()
+        out.print(table)
 
 
 @app.command()

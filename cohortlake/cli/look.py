@@ -31,8 +31,14 @@ def sql(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the answer to this file.")] = None,
     rows: Annotated[int, typer.Option(help="Show at most so many rows as a table.")] = 50,
     at: AsOfOption = None,
+    phi: Annotated[
+        bool, typer.Option("--phi", help="Also read `unmapped_codes` of the phi zone, which holds codes as they came.")
+    ] = False,
 ) -> None:
     """Ask a question in SQL over gold. DuckDB answers; no Spark is started.
+
+    `unmapped_code_counts` says, by silo, map and code system, how many codes no map knows; the codes themselves are
+    values of records, so `unmapped_codes` is read with --phi only, by those who may read the phi zone.
 
     **Examples**
 
@@ -44,6 +50,8 @@ def sql(
     `cohortlake sql "FROM conditions" --format parquet -o conditions.parquet`
 
     `cohortlake sql --as-of 2026-11-02 "SELECT count(*) FROM patients"`
+
+    `cohortlake sql --phi "SELECT map, code, sum(records) FROM unmapped_codes GROUP BY ALL ORDER BY 3 DESC"`
     """
     import duckdb
 
@@ -51,13 +59,14 @@ def sql(
     from cohortlake.core.history import as_of
 
     text = sys.stdin.read() if question == "-" else question
-    connection = gold.connect(Lake(lake.absolute()), text, as_of(at) if at else None)
+    connection = gold.connect(Lake(lake.absolute()), text, as_of(at) if at else None, is_phi=phi)
     try:
         answer = connection.sql(text)
     except duckdb.Error as error:
-        raise UsageError(
-            str(error).split("\n\n")[0], f"Tables: {', '.join(gold.tables(Lake(lake.absolute())))}."
-        ) from error
+        names = f"Tables: {', '.join([*gold.tables(Lake(lake.absolute())), 'unmapped_code_counts'])}."
+        is_kept_back = "unmapped_codes" in text and not phi
+        hint = "unmapped_codes is of the phi zone: ask with --phi." if is_kept_back else names
+        raise UsageError(str(error).split("\n\n")[0], hint) from error
     if answer is None:
         raise UsageError("that statement gives no rows", "Gold is read-only here; ask with SELECT, FROM or DESCRIBE.")
     _show(connection, answer, fmt, output, rows)
@@ -127,7 +136,10 @@ def tables(
             if connection is not None and known in live:
                 count = f"{connection.table(known).count('*').fetchone()[0]:,}"
             about = declared.get(known)
-            table.add_row(known, count, about.grain if about else "", about.title if about else "(not in the catalog)")
+            title = about.title if about else "(not in the catalog)"
+            if about and about.part_of:
+                title += f" (part of {about.part_of})"
+            table.add_row(known, count, about.grain if about else "", title)
         out.print(table)
         return
     if name not in declared:

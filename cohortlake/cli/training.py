@@ -36,12 +36,21 @@ def list_all(lake: LakeOption = LAKE) -> None:
 
     place = Lake(lake.absolute())
     table = Table(
-        "cohort", "version", "released", "real rows", "synthetic rows", header_style="bold", box=None, pad_edge=False
+        "cohort",
+        "version",
+        "released",
+        "persons",
+        "real rows",
+        "synthetic rows",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
     )
     for cohort in _cohorts(place):
         for release in list_releases(place, cohort):
-            real, made = release.facts["counts"]["rows"], release.facts["synthetic"].get("made", 0)
-            table.add_row(cohort, release.version, release.released_at, f"{real:,}", f"{made:,}")
+            counts, made = release.facts["counts"], release.facts["synthetic"].get("made", 0)
+            numbers = (counts["persons"], counts["rows"], made)
+            table.add_row(cohort, release.version, release.released_at, *(f"{number:,}" for number in numbers))
     out.print(table)
 
 

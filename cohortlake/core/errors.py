@@ -44,7 +44,7 @@ class GateFailedError(CohortlakeError):
 
 
 class BooksError(CohortlakeError):
-    """A step's books do not balance: in is not out + quarantined + superseded + deleted."""
+    """A step's books do not balance: rows that came in are lost, made or changed. Nothing of the step went live."""
 
     exit_code = 21
 

@@ -20,6 +20,14 @@ def tables(lake: Lake) -> list[str]:
     )
 
 
+def _beside(lake: Lake, *, is_phi: bool) -> dict[str, Path]:
+    """Tables that are asked for beside gold: counts for all and, with `is_phi`, the codes that they count."""
+    found = {"unmapped_code_counts": lake.ops("unmapped_code_counts")}
+    if is_phi:
+        found["unmapped_codes"] = lake.unmapped_codes
+    return {name: path for name, path in found.items() if (path / "_delta_log").is_dir()}
+
+
 def _extension() -> Path:
     spec = importlib.util.find_spec("duckdb_extension_delta")
     found = list(Path(str(spec.origin)).parent.rglob("delta.duckdb_extension")) if spec else []
@@ -48,19 +56,20 @@ def scan(connection: Any, table: Path, at: AsOf | None = None) -> str:
     return f"delta_scan({literal(table)}, version={version})"
 
 
-def connect(lake: Lake, sql: str = "", at: AsOf | None = None) -> Any:
+def connect(lake: Lake, sql: str = "", at: AsOf | None = None, *, is_phi: bool = False) -> Any:
     """A DuckDB connection with a view for each curated table (with `sql`: for those it names); it only reads.
 
-    With `at` the views show what was live then. Raises UsageError where a table cannot be read so.
+    Beside gold stands `unmapped_code_counts`, and, with `is_phi`, `unmapped_codes` of the phi zone. With `at` the views
+    show what was live then. Raises UsageError where a table cannot be read so.
     """
-    names = tables(lake)
-    if not names:
+    places = {name: lake.gold(name) for name in tables(lake)} | _beside(lake, is_phi=is_phi)
+    if not places:
         raise UsageError(
             f"there are no curated tables in {lake.root}", "Make them with `cohortlake run`, or name a --lake."
         )
     connection = delta_connection()
-    for name in names:
+    for name, place in places.items():
         if not sql or re.search(rf"\b{re.escape(name)}\b", sql, re.IGNORECASE):
-            found = scan(connection, lake.gold(name), at)
+            found = scan(connection, place, at)
             connection.execute(f"CREATE VIEW {identifier(name)} AS FROM {found}")
     return connection

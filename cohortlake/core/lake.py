@@ -2,9 +2,9 @@
 
 ```
 LAKE/phi/       bronze/<silo>  silver/<ResourceType>  tombstones  same_facts  persons/  quarantine  staging/  vault/
-                erased  erasing.json
+                unmapped_codes  erased  erasing.json
 LAKE/research/  gold/<table>   releases/<cohort>/<version>/  staging/
-LAKE/ops/       accounting  runs/<run>/<step>.json  docs/  locks/
+LAKE/ops/       accounting  completeness  runs/<run>/<step>.json  docs/  locks/
 ```
 """
 
@@ -40,6 +40,10 @@ class Lake:
     @property
     def same_facts(self) -> Path:
         return self.root / "phi/same_facts"
+
+    @property
+    def unmapped_codes(self) -> Path:
+        return self.root / "phi/unmapped_codes"
 
     @property
     def quarantine(self) -> Path:

@@ -9,10 +9,12 @@ from cohortlake.report.records import MISSING
 from cohortlake.report.report import Report
 from cohortlake.report.silos import Silo
 from cohortlake.report.training import Training
-from cohortlake.report.words import count, percent, plural, sentence
+from cohortlake.report.words import count, percent, plural, sentence, share
 
 # From this share of the records on, rejects are rather a fault of a mapping or a check than of single records.
 MANY = 0.05
+# So many hollow columns of a silo are named.
+MOST = 4
 BAD, WARN, GOOD, NOTE = "bad", "warn", "good", "note"
 
 
@@ -126,12 +128,13 @@ def figures(report: Report) -> list[Figure]:
 
 
 def attention(report: Report) -> list[Attention]:
-    """What asks for a person, gravest first."""
+    """What asks for a person, gravest first; of what is equally grave, hollow data first: all else is made of them."""
     order = (BAD, WARN, NOTE)
     return sorted(_attention(report), key=lambda item: order.index(item.level))
 
 
 def _attention(report: Report) -> Iterator[Attention]:
+    yield from _hollow(report)
     for step in report.unbalanced:
         yield Attention(BAD, f"the books of {step.name} do not balance", "books")
     for gate in report.gates:
@@ -145,11 +148,31 @@ def _attention(report: Report) -> Iterator[Attention]:
     elif report.quarantine.open:
         told = f"{plural(report.quarantine.open, 'record')} from before in quarantine"
         yield Attention(NOTE, told, "quarantine")
+    if report.reaches_no_table:
+        types, rows = plural(len(report.reaches_no_table), "resource type"), sum(report.reaches_no_table.values())
+        most = next(iter(report.reaches_no_table))
+        yield Attention(NOTE, f"{types} with {count(rows)} live rows reach no gold table, first {most}", "gold")
     for silo in report.silos:
         yield from _of_silo(silo)
     for cohort in report.cohorts:
         if not cohort.is_unchanged:
             yield from _of_cohort(cohort)
+
+
+def _hollow(report: Report) -> Iterator[Attention]:
+    """What is hollow, by silo: what stops it, what a table or a cohort misses, what fell, and the known gaps."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    profile = report.completeness
+    for one in (*profile.delivered, *profile.hollow):
+        is_gap, stops = one.finding == "known gap", one.severity == "fail"
+        level = BAD if stops else WARN
+        what = "known gaps in what is needed" if is_gap else "hollow, and stopped" if stops else "hollow"
+        if not is_gap or (one.cell.zone == "gold" and one.needed_by):
+            told = f"{one.cell.name} ({share(one.cell.known_percent)})"
+            found.setdefault((level, one.cell.silo, what), []).append(told)
+    for (level, silo, what), names in found.items():
+        shown = names[:MOST] + ([f"{len(names) - MOST} more"] if len(names) > MOST else [])
+        yield Attention(level, f"{silo}: {what}: {sentence(shown)}", "completeness")
 
 
 def _of_silo(silo: Silo) -> Iterator[Attention]:

@@ -82,6 +82,7 @@ def commands(report: Report) -> dict[str, str]:
         "review": f"cohortlake person review {lake}",
         "codes": f"cohortlake codes {lake}",
         "training": f"cohortlake training list {lake}",
+        "completeness": f"cohortlake completeness {lake}",
     }
 
 

@@ -41,10 +41,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class People:
-    """The persons that were linked, how well where that could be measured, and the facts that came twice."""
+    """The persons that were linked, how well where that could be measured, and the facts that came twice.
+
+    `records` are the live Patients of silver. Those `by_second_door` tell of a patient of whom another silo of the same
+    hospital tells more; they are linked too, and are no row of gold's `patients`.
+    """
 
     doors: tuple[Door, ...]
     records: int
+    by_second_door: int
     persons: int
     of_several_silos: int
     outcomes: dict[str, int]
@@ -62,6 +67,7 @@ def read_people(run: Run) -> People:
     return People(
         doors=tuple(_doors(run)),
         records=facts.whole(linked.get("records")),
+        by_second_door=facts.whole(linked.get("records_by_second_door")),
         persons=facts.whole(linked.get("persons")),
         of_several_silos=facts.whole(linked.get("persons_of_several_silos")),
         outcomes=facts.tally(linked.get("pairs_by_outcome")),

@@ -30,10 +30,15 @@ class Book:
     quarantined: int
     superseded: int
     deleted: int
+    not_mapped: int = 0
+    left_out: int = 0
+    digest_in: str = ""
+    digest_out: str = ""
 
     @property
     def is_balanced(self) -> bool:
-        return self.rows_in == self.rows_out + self.quarantined + self.superseded + self.deleted
+        away = self.quarantined + self.superseded + self.deleted + self.not_mapped + self.left_out
+        return self.rows_in == self.rows_out + away and self.digest_in == self.digest_out
 
 
 @dataclass(frozen=True)
@@ -156,11 +161,7 @@ def _step(record: dict[str, Any]) -> StepRecord | None:
     stage = facts.text(record.get("stage"))
     if not scope or stage not in STAGES:
         return None
-    columns = ("rows_in", "rows_out", "quarantined", "superseded", "deleted")
-    books = [
-        Book(facts.text(book.get("table")), *(facts.whole(book.get(name)) for name in columns))
-        for book in facts.objects(record.get("books"))
-    ]
+    books = [_book(book) for book in facts.objects(record.get("books"))]
     return StepRecord(
         name=f"{kind}.{scope}",
         kind=kind,
@@ -174,6 +175,17 @@ def _step(record: dict[str, Any]) -> StepRecord | None:
         facts=facts.mapping(record.get("facts")),
         failure=_failure(record.get("error")),
     )
+
+
+def _book(book: dict[str, Any]) -> Book:
+    def rows(name: str) -> int:
+        return facts.whole(book.get(name))
+
+    return Book(
+        facts.text(book.get("table")), rows("rows_in"), rows("rows_out"), rows("quarantined"), rows("superseded"),
+        rows("deleted"), rows("not_mapped"), rows("left_out"), facts.text(book.get("digest_in")),
+        facts.text(book.get("digest_out")),
+    )  # fmt: skip
 
 
 def _failure(error: Any) -> Failure | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cohortlake.core.lake import Lake
 from cohortlake.plan import INGEST, TRAINING
+from cohortlake.report import facts
 from cohortlake.report.checks import Gate, read_gates
+from cohortlake.report.completeness import Completeness, read_completeness
 from cohortlake.report.held import Quarantine, read_quarantine
 from cohortlake.report.live import Live, read_live
 from cohortlake.report.people import People, read_people
@@ -43,6 +45,8 @@ class Report:
     cohorts: tuple[Training, ...]
     quarantine: Quarantine
     live: Live
+    completeness: Completeness
+    reaches_no_table: dict[str, int] = field(default_factory=dict)
 
     @property
     def published_tables(self) -> dict[str, int]:
@@ -76,6 +80,8 @@ def read_report(lake: Lake, run_id: str) -> Report:
         cohorts=tuple(read_training(run, name) for name in run.scopes(TRAINING)),
         quarantine=read_quarantine(lake, run_id),
         live=live,
+        completeness=read_completeness(lake, run_id),
+        reaches_no_table=facts.tally(run.step("curate", "gold").facts.get("reaches_no_table")),
     )
 
 

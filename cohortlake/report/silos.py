@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,10 +203,5 @@ def _unexpected(land: dict[str, Any], standardise: dict[str, Any]) -> list[Unexp
 
 
 def _unmapped(standardise: dict[str, Any]) -> list[Unmapped]:
-    codes: Counter[str] = Counter()
-    records: Counter[str] = Counter()
-    for name, rows in facts.tally(standardise.get("unmapped")).items():
-        code_map = name.partition(":")[0]
-        codes[code_map] += 1
-        records[code_map] += rows
-    return [Unmapped(name, codes[name], rows) for name, rows in records.most_common()]
+    codes = facts.tally(standardise.get("unmapped_codes"))
+    return [Unmapped(name, codes.get(name, 0), rows) for name, rows in facts.tally(standardise.get("unmapped")).items()]

@@ -48,6 +48,24 @@ class Lift:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A check of the proof: whether it holds, and what it found."""
+
+    name: str
+    outcome: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Comparator:
+    """A model on real rows alone: its AUROC in the stratum and overall, if known."""
+
+    name: str
+    stratum: float | None
+    overall: float | None
+
+
+@dataclass(frozen=True)
 class Distribution:
     """A feature's real and synthetic rows by bin: the bins' labels, and counts."""
 
@@ -76,6 +94,11 @@ class Synthetic:
     dropped: dict[str, int] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
     closer_to_training: float | None = None
+    verdict: str = ""
+    checks: tuple[Check, ...] = ()
+    not_asked: tuple[str, ...] = ()
+    comparators: tuple[Comparator, ...] = ()
+    redraws: int = 0
     verdicts: dict[str, str] = field(default_factory=dict)
     lift: tuple[Lift, ...] = ()
     distributions: tuple[Distribution, ...] = ()
@@ -95,7 +118,7 @@ def read_counts(value: Any) -> Counts:
 
 def read_synthetic(told: dict[str, Any]) -> Synthetic:
     """The facts of `augment`."""
-    lift = facts.mapping(told.get("lift"))
+    lift, proof = facts.mapping(told.get("lift")), facts.mapping(told.get("proof"))
     return Synthetic(
         made=facts.whole(told.get("made")),
         why=facts.text(told.get("why")),
@@ -106,6 +129,17 @@ def read_synthetic(told: dict[str, Any]) -> Synthetic:
         dropped=facts.tally(told.get("dropped")),
         scores=tuple(_scores(facts.mapping(told.get("scores")))),
         closer_to_training=facts.real(facts.mapping(told.get("scores")).get("closer_to_training")),
+        verdict=facts.text(proof.get("verdict")),
+        checks=tuple(
+            Check(*(facts.text(check.get(name)) for name in ("check", "outcome", "text")))
+            for check in facts.objects(proof.get("checks"))
+        ),
+        not_asked=tuple(facts.text(name) for name in facts.items(proof.get("not_asked"))),
+        comparators=tuple(
+            Comparator(name, *(facts.real(facts.mapping(found).get(area)) for area in ("stratum", "overall")))
+            for name, found in facts.mapping(told.get("comparators")).items()
+        ),
+        redraws=facts.whole(told.get("redraws")),
         verdicts={area: facts.text(facts.mapping(part).get("verdict")) for area, part in lift.items()},
         lift=tuple(_lift(lift)),
         distributions=tuple(_distributions(told.get("distributions"))),

@@ -56,8 +56,12 @@ def _lines(report: Report, page: Path) -> Iterator[tuple[str, str]]:
         yield "doubles", f"{plural(came, 'fact')} came by two doors and agree, {count(odd)} differ"
     if people.records:
         waits = f" · {plural(people.waiting, 'pair')} to review" if people.waiting else ""
-        told = f"{plural(people.persons, 'person')} behind {plural(people.records, 'record')}, "
-        yield "persons", f"{told}{count(people.of_several_silos)} in several silos{waits}"
+        told = f"{plural(people.persons, 'person')} behind {plural(people.records, 'patient record')} of silver"
+        rows = report.published_tables.get("patients", 0)
+        twice = [f"{count(people.by_second_door)} by a second door"] if people.by_second_door else []
+        parts = [*twice, *([f"{plural(rows, 'row')} of gold's patients"] if rows else [])]
+        told += f" ({', '.join(parts)})" if parts else ""
+        yield "persons", f"{told}, {count(people.of_several_silos)} known to several silos{waits}"
     tables = report.published_tables
     if tables:
         largest = sorted(tables.items(), key=lambda item: -item[1])

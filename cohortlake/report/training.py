@@ -56,9 +56,11 @@ def read_training(run: Run, name: str) -> Training:
     cohort, augment, release = (step.facts for step in steps)
     is_unchanged = any(step.facts.get("unchanged") is True for step in steps)
     version = facts.text(release.get("version")) or facts.text(cohort.get("version"))
-    if is_unchanged:
-        cohort = _released(run.lake, name, version)
-        augment = facts.mapping(cohort.get("synthetic"))
+    # The release's own facts, counted from its files; the steps' where no release came of them.
+    if released := _released(run.lake, name, version):
+        cohort, augment = released, facts.mapping(released.get("synthetic"))
+    elif is_unchanged:
+        cohort = augment = {}
     splits = _by_name(cohort.get("by_split"))
     return Training(
         name=name,

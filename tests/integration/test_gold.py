@@ -64,6 +64,16 @@ def test_both_hospitals_answer_one_question(lake):
     assert all(count > 0 for _, count in found)
 
 
+def test_persons_has_one_row_a_human_and_every_patient_names_theirs(lake):
+    connection = gold.connect(Lake(lake))
+    linked = flow.query(lake, "phi/persons/members", "SELECT DISTINCT person_id FROM t WHERE until IS NULL")
+    people = connection.sql("SELECT person_key, record_count FROM persons").fetchall()
+    assert sorted(key for key, _ in people) == sorted(key for (key,) in linked)
+    named = connection.sql("SELECT person_key, count(*) FROM patients GROUP BY 1").fetchall()
+    assert sorted(named) == sorted(people)
+    assert sum(count for _, count in people) == len(connection.sql("SELECT * FROM patients").fetchall()) > 0
+
+
 def test_every_declared_table_is_there_with_its_columns(lake):
     declared = load_catalog().tables
     connection = gold.connect(Lake(lake))

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-import cohortlake.cli.person_eval  # noqa: F401 (it registers its command)
+import cohortlake.cli.person_conflicts
+import cohortlake.cli.person_eval  # noqa: F401 (they register their commands)
 from cohortlake.cli import main
 from cohortlake.core.catalog import load_catalog
 from cohortlake.core.lake import Lake
 from spark_jobs.link_tables import live, read_decisions, read_members
-from tests.persons_lake import ANN_B, BOB_A, HOSPITALS, hold, patient, persons, run
+from tests.persons_lake import ANN_B, BOB_A, HOSPITALS, hold, make_gold, patient, persons, run
 
 Typed = Callable[..., tuple[int, str]]
 
@@ -147,6 +148,22 @@ def test_eval_says_what_does_not_fit(lake: Lake, typed: Typed, tmp_path: Path) -
     empty = Lake(tmp_path / "empty")
     assert "holds no Patient" in typed("eval", "--truth", str(truth), "--lake", str(empty.root))[1]
     assert "no persons yet" in typed("review", "--lake", str(empty.root))[1]
+
+
+def test_conflicts_are_listed_masked_or_shown(lake: Lake, typed: Typed) -> None:
+    assert "no curated tables" in typed("conflicts", "--lake", str(lake.root))[1]
+    make_gold(lake, load_catalog(), {"a": "1965-02-07", "b": "1965-02-07", "c": "1965-07-02", "d": "1965-02-07"})
+    code, said = typed("conflicts", "--lake", str(lake.root))
+    assert code == 0
+    person = live(read_members(lake))["a", "1"]
+    assert re.search(rf"{person[:12]} +A +most_sources +a A, b A, c B", said)
+    assert "birth_date: 1 of 3 people have several" in said
+    assert "gender: 0 of 3 people have several" in said
+    assert "1965" not in said
+    code, said = typed("conflicts", "--attribute", "birth_date", "--show", "--lake", str(lake.root))
+    assert re.search(r"1965-02-07 +most_sources +a 1965-02-07, b 1965-02-07, c", said)
+    assert "gender" not in said
+    assert "there is no attribute 'shoe'" in typed("conflicts", "--attribute", "shoe", "--lake", str(lake.root))[1]
 
 
 def test_bob_is_alone(lake: Lake) -> None:

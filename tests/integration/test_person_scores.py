@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from cohortlake.core.persons.declared import PersonModel, load_model
+from cohortlake.core.persons.declared import load_model
 from cohortlake.core.persons.demographics import SCHEMA, row
 from spark_jobs.link_model import Scorer, connection
 from spark_jobs.link_persons import find_persons
@@ -26,13 +26,14 @@ def table(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
-def levels(left: dict[str, Any], right: dict[str, Any], model: PersonModel = MODEL) -> dict[str, str]:
-    """The level of each comparison of two records."""
+def levels(*pairs: tuple[dict[str, Any], dict[str, Any]]) -> list[dict[str, str]]:
+    """The level of each comparison, for each pair of records."""
     with connection() as con:
-        scorer = Scorer(con, table(left, right), model)
+        scorer = Scorer(con, table(*(record for pair in pairs for record in pair)), MODEL)
         scorer.prior = scorer.first_prior
-        found = scorer.among([(0, 1)]).to_pylist()[0]
-    return {step["comparison"]: step["level"] for step in found["evidence"]}
+        places = [(2 * number, 2 * number + 1) for number in range(len(pairs))]
+        found = {(one["left"], one["right"]): one for one in scorer.among(places).to_pylist()}
+    return [{step["comparison"]: step["level"] for step in found[place]["evidence"]} for place in places]
 
 
 @pytest.mark.parametrize(
@@ -40,10 +41,16 @@ def levels(left: dict[str, Any], right: dict[str, Any], model: PersonModel = MOD
     [
         ("first_name", {"given": "Robert"}, {"given": "Bob"}, "nickname"),
         ("first_name", {"given": "R"}, {"given": "Robert"}, "initial"),
-        ("first_name", {"given": "Robert"}, {"given": "Roebrt"}, "typo"),
+        # In so few records nobody can know which names are usual.
+        ("first_name", {"given": "Robert"}, {"given": "Roebrt"}, "alike"),
         ("first_name", {"given": "Logan", "family": "Morgan"}, {"given": "Morgan", "family": "Logan"}, "swapped"),
         ("surname", {"given": "Logan", "family": "Morgan"}, {"given": "Morgan", "family": "Logan"}, "swapped"),
         ("first_name", {"given": "Logan", "family": ""}, {"given": "Morgan", "family": "Logan"}, "misplaced"),
+        ("first_name", {"given": "Ann", "family": "Morgan"}, {"given": "Smith", "family": "Ann"}, "crossed"),
+        ("first_name", {"given": "Ann", "family": "Morgan"}, {"given": "Morgan", "family": "Morgan"}, "different"),
+        ("first_name", {"given": "Robert Lee"}, {"given": "Lee"}, "middle"),
+        ("first_name", {"given": "Robert Lee"}, {"given": "Lee Owen"}, "different"),
+        ("first_name", {"given": "Marie"}, {"given": "Ma rie"}, "typo"),
         ("surname", {"family": "Smith-Jones"}, {"family": "Jones"}, "shared"),
         ("middle_name", {"given": "Ann Marie"}, {"given": "Ann M"}, "initial"),
         ("birth_date", {"born": "1972-05-11"}, {"born": "1972-11-05"}, "swapped"),
@@ -53,10 +60,19 @@ def levels(left: dict[str, Any], right: dict[str, Any], model: PersonModel = MOD
         ("birth_date", {"born": "1972-05-11"}, {"born": "1945-07-30"}, "other_generation"),
         ("birth_date", {"born": "1972-05-11"}, {"born": ""}, "missing"),
         ("ssn", {"ssn": "123-45-6780"}, {"ssn": "123-45-6870"}, "typo"),
+        ("ssn", {"ssn": "123-45-6780"}, {"ssn": "123-45-6781"}, "consecutive"),
+        ("ssn", {"ssn": "123-45-6780"}, {"ssn": "193-45-6280"}, "two_digits"),
+        ("ssn", {"ssn": "123-45-6780"}, {"ssn": "193-45-6289"}, "different"),
         ("ssn", {"ssn": "123-45-6780"}, {"ssn": "000-00-0000"}, "missing"),
         ("identifiers", {"identifiers": [("dl|ma", "S1")]}, {"identifiers": [("dl|tx", "S2")]}, "missing"),
         ("identifiers", {"identifiers": [("dl|ma", "S1")]}, {"identifiers": [("dl|ma", "S2")]}, "different"),
         ("address", {"lines": ["1 Oak Street"], "city": "X"}, {"lines": ["1 Oak St."], "city": "x"}, "same"),
+        (
+            "address",
+            {"lines": ["12 Oak Street", "The Mews"], "postcode": "02780"},
+            {"lines": ["The Mews 12 Oak Street"], "postcode": "02790"},
+            "mistyped",
+        ),
         ("address", {"city": "Lynn"}, {"city": "Lynn"}, "same_city_only"),
         ("address", {"postcode": "02780", "city": "Lynn"}, {"postcode": "00000", "city": "Lynn"}, "same_city_only"),
         ("phone", {"phones": ["+1 555 150 1856"]}, {"phones": ["5551501856", "5550001111"]}, "same"),
@@ -66,8 +82,7 @@ def levels(left: dict[str, Any], right: dict[str, Any], model: PersonModel = MOD
 )
 def test_levels(comparison: str, left: dict[str, Any], right: dict[str, Any], level: str) -> None:
     one, other = person(1, **left), person(2, **right)
-    assert levels(one, other)[comparison] == level
-    assert levels(other, one)[comparison] == level
+    assert [found[comparison] for found in levels((one, other), (other, one))] == [level, level]
 
 
 def test_a_number_or_date_that_many_share_tells_no_one_apart() -> None:

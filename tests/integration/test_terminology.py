@@ -119,8 +119,8 @@ def test_local_codes_are_mapped_and_a_new_version_of_the_map_takes_hold_when_it_
     assert reports(lake) == {"LAB": [("LAB", None), ("26436-6", first)], "TOX": [("TOX", None)]}
     facts = found[f"standardise.{SILO}"]["facts"]
     assert facts["mapped"] == {"site_b_laboratory 1.0.0": 2}  # the report, and the order
-    assert facts["unmapped"]["unit: flasks (2345-7)"] == 1
-    assert facts["unmapped"]["unit: G/L (12345-5)"] == 1
+    # Two units that nothing reads, and no word of them outside the phi zone.
+    assert (facts["unmapped"]["unit"], facts["unmapped_codes"]["unit"]) == (2, 2)
     said = listed(lake, folder)
     assert f"{SILO} site_b_laboratory 1.0.0 TOX 2" in said
     assert f"{SILO} unit flasks (2345-7) 1" in said

@@ -5,30 +5,40 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from cohortlake.core.catalog import load_catalog
-from cohortlake.core.errors import CatalogError, UsageError
+from cohortlake.core.errors import CatalogError, GateFailedError, UsageError
 from cohortlake.core.lake import Lake
 from cohortlake.core.releases import SPLITS, find_release, list_releases, verify
 from spark_jobs import cohort, delta, release
 from spark_jobs.context import Context, StepResult
 from synthetic import augment
+from synthetic.proof import question
+from synthetic.proof.finding import found
 
 pytestmark = pytest.mark.spark
 
 PERSON = pa.schema(
-    [("patient_key", pa.string()), ("silo", pa.string()), ("birth_year", pa.int32()), ("gender", pa.string())]
+    [
+        ("patient_key", pa.string()),
+        ("person_key", pa.string()),
+        ("silo", pa.string()),
+        ("birth_year", pa.int32()),
+        ("gender", pa.string()),
+    ]
 )
 TEST = pa.schema([("patient_key", pa.string()), ("tested_on", pa.date32()), ("value", pa.float64())])
 
@@ -62,7 +72,10 @@ class Project:
         delta.commit(folder, [delta.write_part(folder, pa.Table.from_pylist(rows, schema=schema), {})])
 
     def add_persons(self, numbers: range) -> None:
-        """Persons, a fifth of them women, one in twenty a child or of unknown gender; two or three tests each."""
+        """Patients, a fifth of them women, one in twenty a child or of unknown gender; two or three tests each.
+
+        One in 25 is the same person as the patient five before.
+        """
         draw = np.random.default_rng(numbers.start)
         genders = ["female", "male", "male", "male", "male"]
         persons, tests = [], []
@@ -70,17 +83,36 @@ class Project:
             key, kind = f"p{number}", number % 20
             gender = "unknown" if kind == 1 else genders[number % 5]
             silo = "north" if number % 3 else "south"
-            persons.append((key, silo, 2015 if kind == 2 else int(draw.integers(1940, 2000)), gender))
+            person = f"person {number - 5 if number % 25 == 10 else number}"
+            persons.append((key, person, silo, 2015 if kind == 2 else int(draw.integers(1940, 2000)), gender))
             for months in range(0 if kind == 3 else int(draw.integers(2, 4))):
                 tested_on = date(2024, 6, 1) - timedelta(days=90 * months + int(draw.integers(0, 30)))
                 tests.append((key, tested_on, round(float(draw.normal(6, 1)), 1)))
-            tests.append((key, date(2025, 3, 1), round(float(draw.normal(6.5, 1)), 1)))
+            # Half of the women have the outcome, so that few of them bear a verdict.
+            mean = 7 if gender == "female" else 6.5
+            tests.append((key, date(2025, 3, 1), round(float(draw.normal(mean, 1)), 1)))
         self.add("persons", [dict(zip(PERSON.names, row, strict=True)) for row in persons], PERSON)
         self.add("tests", [dict(zip(TEST.names, row, strict=True)) for row in tests], TEST)
 
     def rows(self) -> pa.Table:
         """The staged cohort."""
         return pq.read_table(self.lake.staging("research", "tiny") / "cohort.parquet")
+
+
+TRIAL = (question.try_redraws, question.judge)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lift_is_shown() -> Iterator[None]:
+    """What is tested here is what becomes of accepted rows: the trial, which these few people do not stand, is planted.
+
+    `tests/unit/test_proof.py` has the proof's own tests, and `test_without_lift…` below has the true trial.
+    """
+    shown = [found(check, True, "planted: 1.0") for check in question.STAGES[-1]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(question, "try_redraws", lambda *asked: None)
+        patch.setattr(question, "judge", lambda trial, recipe: (shown, {}))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +146,8 @@ def test_attrition_counts_each_criterion(first: Project) -> None:
         ("exclusion", 170),
     ]
     assert facts["attrition"][0]["silos"] == {"north": 133, "south": 67}
-    assert facts["counts"]["rows"] == facts["counts"]["persons"] == 170
+    assert [step["persons"] for step in facts["attrition"]] == [192, 182, 172, 162], "eight are two patients each"
+    assert (facts["counts"]["rows"], facts["counts"]["persons"]) == (170, 162)
     assert facts["inputs"]["gold"] == {"persons": 1, "tests": 1}
 
 
@@ -126,7 +159,8 @@ def test_only_training_holds_synthetic_rows(first: Project) -> None:
     assert set(made["stratum"]) == set(made["gender"].map({"female": "women"})) == {"women"}
     assert not tables["validation"]["is_synthetic"].any()
     assert not tables["test"]["is_synthetic"].any()
-    persons = [set(table["patient_key"]) for table in tables.values()]
+    persons = [set(table["person_key"].dropna()) for table in tables.values()]
+    assert sum(map(len, persons)) == 162
     assert not persons[0] & persons[1] | persons[0] & persons[2] | persons[1] & persons[2]
 
 
@@ -187,14 +221,98 @@ def test_a_killed_run_leaves_what_a_clean_one_does(first: Project, copy: Project
 
 def test_too_few_rows_make_none(copy: Project) -> None:
     path = copy.root / "synthetic/tiny.yaml"
-    path.write_text(path.read_text().replace("min_real_persons: 20", "min_real_persons: 500"))
+    path.write_text(path.read_text().replace("min_real_persons: 15", "min_real_persons: 500"))
     augment.run(copy.context())
     version = release.run(copy.context()).facts["version"]
     found = find_release(copy.lake, "tiny", version)
     assert len(list_releases(copy.lake, "tiny")) == 2, "another recipe is another version"
-    assert found.facts["synthetic"]["why"] == "no stratum has 20 rows of 500 persons in training"
+    told = "withheld, cannot judge: evidence: no stratum has 20 rows of 500 persons in training (men"
+    assert found.facts["synthetic"]["why"].startswith(told)
     assert "There are no synthetic rows in this release" in (found.folder / "datasheet.md").read_text()
     assert not any(pq.read_table(found.folder / "train.parquet")["is_synthetic"].to_pylist())
+
+
+def test_without_lift_no_synthetic_row_goes_out(copy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The true trial, of the true generator: the outcome here is a coin toss, and nothing helps."""
+    monkeypatch.setattr(question, "try_redraws", TRIAL[0])
+    monkeypatch.setattr(question, "judge", TRIAL[1])
+    version = copy.run(force=True)[2].facts["version"]
+    found = find_release(copy.lake, "tiny", version)
+    made = found.facts["synthetic"]
+    assert made["proof"]["verdict"] == "refused"
+    assert "lift: AUROC" in made["why"]
+    assert made["sampled"] > 0
+    assert found.facts["synthetic_rows"] == {}
+    assert not any(pq.read_table(found.folder / "train.parquet")["is_synthetic"].to_pylist())
+    sheet = (found.folder / "datasheet.md").read_text()
+    assert "There are no synthetic rows in this release: withheld; the proof's verdict is 'refused'." in sheet
+    assert "| lift | refused | AUROC" in sheet
+
+
+def tables_of(sheet: str) -> dict[str, list[dict[str, str]]]:
+    """The datasheet's tables by their first column's head: rows by column."""
+    tables: dict[str, list[dict[str, str]]] = {}
+    for block in sheet.split("\n\n"):
+        lines = [line.strip("| ").split(" | ") for line in block.splitlines() if line.startswith("|")]
+        if lines:
+            tables[lines[0][0]] = [dict(zip(lines[0], line, strict=False)) for line in lines[2:]]
+    return tables
+
+
+def test_the_datasheet_says_what_the_files_hold(first: Project) -> None:
+    """Each number of it, counted anew from the Parquet."""
+    found = find_release(first.lake, "tiny")
+    sheet = (found.folder / "datasheet.md").read_text()
+    tables = tables_of(sheet)
+    frames = {split: pq.read_table(found.folder / f"{split}.parquet").to_pandas() for split in SPLITS}
+    every = pd.concat([frame.assign(split=split) for split, frame in frames.items()])
+    real = every[~every["is_synthetic"]]
+
+    def counted(rows: pd.DataFrame) -> dict[str, str]:
+        numbers = [len(rows), rows["person_key"].nunique(), int(rows["outcome"].sum())]
+        heads = ("rows", "persons", "rows with the outcome", "prevalence")
+        return dict(zip(heads, [*map(str, numbers), f"{100 * numbers[2] / numbers[0]:.1f} %"], strict=True))
+
+    assert tables["split"] == [
+        {"split": "all", **counted(real)},
+        *({"split": split, **counted(real[real["split"] == split])} for split in SPLITS),
+    ]
+    assert tables["silo"] == [{"silo": name, **counted(part)} for name, part in real.groupby("silo")]
+    cells = {f"{split}, {stratum}": counted(part) for (split, stratum), part in real.groupby(["split", "stratum"])}
+    assert {row.pop("split, stratum"): row for row in tables["split, stratum"]} == cells
+    missing = {row["column"]: row["rows missing"].split(" ")[0] for row in tables["column"]}
+    assert missing == {name: str(int(real[name].isna().sum())) for name in missing}
+    last = tables["step"][-1]
+    assert (last["rows left"], last["persons left"]) == (str(len(real)), str(real["person_key"].nunique()))
+    assert f"have {real['patient_key'].nunique()} records (`patient_key`)" in sheet
+    assert (real.groupby("person_key")["split"].nunique() == 1).all()
+    assert "0 persons stand in more than one split" in sheet
+    made = every[every["is_synthetic"]]
+    source = real[(real["split"] == "train") & (real["stratum"] == "women")]
+    assert f"{len(made)} synthetic rows stand in `train.parquet`" in sheet
+    assert f"its {len(source)} real training rows of {source['person_key'].nunique()} persons" in sheet
+
+
+@pytest.mark.parametrize(
+    ("name", "alter"),
+    [
+        pytest.param("counts", lambda facts: facts["counts"].update(persons=170), id="records taken for persons"),
+        pytest.param("by_silo", lambda facts: facts["by_silo"]["north"].update(events=0), id="a silo without events"),
+        pytest.param("missing", lambda facts: facts["missing"].update(age_years=1), id="a value less"),
+        pytest.param("attrition", lambda facts: facts["attrition"][-1].update(rows=171), id="a candidate more"),
+    ],
+)
+def test_a_release_refuses_numbers_that_its_files_do_not_have(
+    copy: Project, name: str, alter: Callable[[dict[str, Any]], None]
+) -> None:
+    path = copy.lake.staging("research", "tiny") / "_cohort.json"
+    facts = json.loads(path.read_text())
+    alter(facts)
+    path.write_text(json.dumps(facts))
+    shutil.rmtree(copy.lake.releases("tiny"))
+    with pytest.raises(GateFailedError, match=f"differ from what the steps claim: {name}"):
+        release.run(copy.context(force=True))
+    assert list_releases(copy.lake, "tiny") == []
 
 
 def _alter(folder: Path) -> None:

@@ -962,3 +962,45 @@ def test_roles_and_participations_are_people_of_what_they_follow():
     assert values(patient, "generalPractitioner.display") == ["Ann Prim"]
     assert values(encounter, "participant.individual.display") == ["Bo Nurse"]
     assert values(result, "performer.display") == ["Cy Read"]
+
+
+def limits(text: str, kind: str = "NM") -> tuple[Any, Any, Any]:
+    """The text and the limits of a reference range that OBX-7 holds."""
+    obx = segment("OBX", {1: "1", 2: kind, 3: "2345-7^Glucose^LN", 5: "90", 6: "mg/dL", 7: text, 11: "F"})
+    [found] = made(convert("ORU^R01", PID, "OBR|1|A|B|X^X^L", obx), "Observation")
+    [told] = found.get("referenceRange", [{}])
+    return told.get("text"), told.get("low", {}).get("value"), told.get("high", {}).get("value")
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("70-80", 70, 80),
+        ("4.3 to 6.2", 4.3, 6.2),
+        ("-1.5 - 2", -1.5, 2),
+        ("-5--2", -5, -2),
+        ("< 5", None, 5),
+        (">60", 60, None),
+        ("<=5", None, 5),
+        # Words, and what is no range of numbers, stay words.
+        ("negative", None, None),
+        ("70_105", None, None),
+        ("80-70", None, None),
+        ("4-6 mmol/L", None, None),
+    ],
+)
+def test_a_reference_range_beside_a_number_has_limits(text, low, high):
+    assert limits(text) == (text, low, high)
+
+
+def test_a_reference_range_beside_words_is_words():
+    assert limits("70-80", "ST") == ("70-80", None, None)
+
+
+@pytest.mark.parametrize(
+    ("status_time", "issued"), [("20250104083602+0100", "2025-01-04T08:36:02+01:00"), ("20250104", None), ("", None)]
+)
+def test_a_result_is_issued_when_its_report_is(status_time, issued):
+    obr = segment("OBR", {1: "1", 2: "A", 3: "B", 4: "X^X^L", 22: status_time})
+    [found] = made(convert("ORU^R01", PID, obr, "OBX|1|NM|2345-7^Glucose^LN||90|mg/dL|||||F"), "Observation")
+    assert found.get("issued") == issued

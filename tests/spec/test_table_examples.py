@@ -6,7 +6,8 @@
 | a SQL table's | `input/<table>.csv`: rows of the tables it needs | `expected.csv` |
 | a cohort's | `input/<table>.csv`: rows of gold | `expected_<step>.csv`: index, features, outcome |
 
-A column that an input leaves out is null; rows come in any order; an empty field is a null.
+A column that an input leaves out is null; rows come in any order; an empty field is a null. Whether a row of an input
+counts is made of those of its statuses that the input has (`is_counted` of its table).
 """
 
 from __future__ import annotations
@@ -20,18 +21,23 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from cohortlake.core.catalog import Catalog, Table, load_catalog
+from cohortlake.core.catalog.table import IS_COUNTED
+from spark_jobs.displays import NONE
 from spark_jobs.fhir_types import spark_schema
-from spark_jobs.units import Converter, in_standard_units
+from spark_jobs.made_columns import is_counted, with_made_columns
+from spark_jobs.units import Converter
 from spark_jobs.views import view_frame
 
 CATALOG: Catalog = load_catalog()
 VIEWS = sorted(name for name, table in CATALOG.tables.items() if table.is_view)
+# A SQL table has the statuses of the view that is a part of it.
+STATUSES = {t.part_of: t.counted_statuses for t in CATALOG.tables.values() if t.part_of and t.counted_statuses}
 SQL_TABLES = sorted(name for name, table in CATALOG.tables.items() if table.is_sql)
 
 pytestmark = pytest.mark.spark
 
 
-def _folder(kind: str, name: str) -> Path:
+def folder_of(kind: str, name: str) -> Path:
     folder = CATALOG.folder / kind / name / "example"
     assert folder.is_dir(), f"{name} has no example"
     return folder
@@ -44,6 +50,23 @@ def _types(table: Table) -> dict[str, str]:
 def _header(path: Path) -> list[str]:
     with path.open(encoding="utf-8", newline="") as lines:
         return next(csv.reader(lines))
+
+
+def read_rows(spark: SparkSession, path: Path, table: Table) -> DataFrame:
+    """An example's rows of a table; `is_counted` follows from the statuses that the file has."""
+    frame, header = _read(spark, path, _types(table)), _header(path)
+    if IS_COUNTED not in table.columns or IS_COUNTED in header:
+        return frame
+    rules = STATUSES.get(table.name, table.counted_statuses)
+    counted = is_counted(frame.toArrow(), {name: codes for name, codes in rules.items() if name in header})
+    rows = frame.toArrow()
+    rows = rows.set_column(rows.column_names.index(IS_COUNTED), IS_COUNTED, counted)
+    return spark.createDataFrame(rows, frame.schema)
+
+
+def empty_rows(spark: SparkSession, table: Table) -> DataFrame:
+    """A table without rows."""
+    return spark.createDataFrame([], ", ".join(f"`{column}` {kind}" for column, kind in _types(table).items()))
 
 
 def _read(spark: SparkSession, path: Path, types: dict[str, str]) -> DataFrame:
@@ -63,10 +86,9 @@ def register(spark: SparkSession) -> Iterator[Callable[[Path], None]]:
         for name, table in CATALOG.tables.items():
             path = folder / f"{name}.csv"
             if path.exists():
-                _read(spark, path, _types(table)).createOrReplaceTempView(name)
+                read_rows(spark, path, table).createOrReplaceTempView(name)
             else:
-                schema = ", ".join(f"`{column}` {kind}" for column, kind in _types(table).items())
-                spark.createDataFrame([], schema).createOrReplaceTempView(name)
+                empty_rows(spark, table).createOrReplaceTempView(name)
 
     yield make
     for name in (*CATALOG.tables, "cohort_index"):
@@ -88,22 +110,23 @@ def _assert_same(found: DataFrame, spark: SparkSession, path: Path) -> None:
 @pytest.mark.parametrize("name", VIEWS)
 def test_view_example(spark: SparkSession, name: str) -> None:
     table, view = CATALOG.tables[name], CATALOG.views[name]
-    folder = _folder("tables", name)
+    folder = folder_of("tables", name)
     schema = spark_schema(CATALOG.resources[view["resource"]])
     resources = spark.read.json(str(folder / "input.ndjson"), schema=schema, mode="FAILFAST")
     found = view_frame(resources, view)
-    if table.standard_units is not None:
-        rows = in_standard_units(found.toArrow(), table.standard_units, Converter(CATALOG.units))
-        made = [column for column in table.columns if column in table.standard_units.made]
+    if table.made:
+        rows = with_made_columns(found.toArrow(), table, Converter(CATALOG.units), NONE)
+        made = [column for column in table.columns if column in table.made and column not in table.person_of]
         found = spark.createDataFrame(rows.select([*found.columns, *made]))
-    declared = {column: kind for column, kind in _types(table).items() if column != "silo"}
+    # The curate job adds the silo and the person.
+    declared = {column: kind for column, kind in _types(table).items() if column not in ("silo", *table.person_of)}
     assert _simple(found) == declared
     _assert_same(found, spark, folder / "expected.csv")
 
 
 @pytest.mark.parametrize("name", SQL_TABLES)
 def test_sql_table_example(spark: SparkSession, register: Callable[[Path], None], name: str) -> None:
-    folder = _folder("tables", name)
+    folder = folder_of("tables", name)
     register(folder / "input")
     found = spark.sql((folder.parent / "table.sql").read_text(encoding="utf-8"))
     assert _simple(found) == _types(CATALOG.tables[name])
@@ -112,7 +135,7 @@ def test_sql_table_example(spark: SparkSession, register: Callable[[Path], None]
 
 @pytest.mark.parametrize("name", sorted(CATALOG.cohorts))
 def test_cohort_example(spark: SparkSession, register: Callable[[Path], None], name: str) -> None:
-    cohort, folder = CATALOG.cohorts[name], _folder("cohorts", name)
+    cohort, folder = CATALOG.cohorts[name], folder_of("cohorts", name)
     register(folder / "input")
     sql = {
         step: (folder.parent / f"{step}.sql").read_text(encoding="utf-8") for step in ("index", "features", "outcome")
@@ -139,7 +162,7 @@ def test_declaration_holds_together(name: str) -> None:
     table = CATALOG.tables[name]
     known = CATALOG.resources if table.is_view else CATALOG.tables
     assert set(table.needs) <= set(known)
-    assert "silo" in table.columns
+    assert "silo" in table.columns or table.source == "persons"  # a human is known to several
     for column in table.columns.values():
         if column.references:
             other, key = column.references.split(".")

@@ -11,16 +11,17 @@ import pytest
 
 from cohortlake.core.errors import CatalogError, GateFailedError
 from spark_jobs.release import check
-from synthetic.augment import check_namespace, dropped, modelling_frame, shortfall, sparsest, to_arrow, with_keys
+from synthetic.augment import check_namespace, sparsest, with_keys
 from synthetic.generator import missing_patterns, sample
-from synthetic.lift import auroc, compare
 from synthetic.recipe import MinScores, Recipe, read_recipe
+from synthetic.sampler import dropped, modelling_frame, to_arrow
 
 TYPES = {"age_years": "number", "ldl_mg_per_dl": "number", "hdl_mg_per_dl": "number"}
 TYPES |= {"gender": "category", "is_smoker": "boolean", "site": "category", "outcome": "boolean"}
 SCHEMA = pa.schema(
     [
         ("patient_key", pa.string()),
+        ("person_key", pa.string()),
         ("silo", pa.string()),
         ("index_date", pa.date32()),
         ("split", pa.string()),
@@ -62,6 +63,7 @@ def some_rows(count: int = 40, stratum: str = "sparse") -> pa.Table:
     frame = pd.DataFrame(
         {
             "patient_key": [f"{stratum}-{number // 2}" for number in range(count)],
+            "person_key": [f"person-{stratum}-{number // 2}" for number in range(count)],
             "silo": "hospital",
             "index_date": pd.to_datetime("2024-01-01").date(),
             "split": "train",
@@ -124,7 +126,7 @@ def test_the_sparsest_stratum(strata: dict[str, int], chosen: str | None) -> Non
 
 
 def test_rows_of_few_persons_are_not_enough() -> None:
-    train = some_rows(40).to_pandas().assign(patient_key="the only one")
+    train = some_rows(40).to_pandas().assign(person_key="the only one")
     assert sparsest(train, a_recipe()) is None
 
 
@@ -137,7 +139,7 @@ def test_equal_input_gives_equal_rows(made: pa.Table) -> None:
 def test_ranges_types_and_categories_are_kept(made: pa.Table) -> None:
     real = some_rows().to_pandas()
     found = made.to_pandas()
-    assert made.schema.equals(SCHEMA.remove(0).remove(0).remove(0).remove(0).remove(0).remove(0))
+    assert made.schema.equals(SCHEMA.remove(0).remove(0).remove(0).remove(0).remove(0).remove(0).remove(0))
     for name in ("age_years", "ldl_mg_per_dl", "hdl_mg_per_dl"):
         assert found[name].min() >= real[name].min()
         assert found[name].max() <= real[name].max()
@@ -184,13 +186,7 @@ def test_synthetic_rows_carry_their_mark(made: pa.Table) -> None:
     assert set(rows["split"]) == {"train"}
     assert rows["patient_key"].is_unique
     assert rows["patient_key"].str.fullmatch(r"synthetic:tiny:\d+").all()
-    assert rows[["silo", "index_date"]].isna().all(axis=None)
-
-
-def test_scores_below_the_recipe_are_named() -> None:
-    scores = {"column_shapes": 0.9, "column_pair_trends": None, "new_rows": 0.5}
-    assert shortfall(scores, a_recipe()) == "withheld: column_pair_trends None < 0.4, new_rows 0.5 < 0.9"
-    assert shortfall({"column_shapes": 0.9, "column_pair_trends": 0.9, "new_rows": 1.0}, a_recipe()) == ""
+    assert rows[["person_key", "silo", "index_date"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize(
@@ -209,21 +205,25 @@ def test_a_release_refuses(made: pa.Table, column: str, value: str, message: str
         check(pa.concat_tables([real, wrong]))
 
 
+def with_column(rows: pa.Table, name: str, values: list[str] | list[None]) -> pa.Table:
+    return rows.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), pa.array(values, pa.string()))
+
+
 def test_a_release_refuses_a_person_in_two_splits() -> None:
-    rows = some_rows(4).set_column(3, SCHEMA.field("split"), pa.array(["train", "test", "train", "train"]))
-    with pytest.raises(GateFailedError, match="1 persons are in more than one split"):
-        check(rows)
+    """Two records of one person, each in a split of its own: no record is in two splits, the person is."""
+    rows = with_column(some_rows(8), "split", ["train"] * 6 + ["test"] * 2)
+    check(rows)
+    linked = with_column(rows, "person_key", ["a", "a", "b", "b", "c", "c", "a", "a"])
+    with pytest.raises(GateFailedError, match=r"1 persons \(person_key\) are in more than one split: test and train"):
+        check(linked)
+    split = with_column(with_column(rows, "split", ["train", "test"] * 4), "person_key", list("abcdefgh"))
+    with pytest.raises(GateFailedError, match=r"4 patients \(patient_key\)"):
+        check(split)
 
 
-def test_auroc_counts_ties_as_half() -> None:
-    assert auroc(np.array([True, True, False, False]), np.array([0.9, 0.5, 0.5, 0.1])) == 0.875
-
-
-def test_lift_says_when_it_cannot_tell() -> None:
-    rows = some_rows(80).to_pandas()
-    outcome = rows["outcome"].to_numpy(float)
-    blind, keen = np.full(80, 0.5), outcome * 0.8 + 0.1
-    assert compare(rows, blind, blind, seed=1)["verdict"] == "inconclusive"
-    assert compare(rows, blind, keen, seed=1)["verdict"] == "helps"
-    assert compare(rows, keen, blind, seed=1)["verdict"] == "hurts"
-    assert compare(rows[:10], blind[:10], keen[:10], seed=1)["why"].endswith("of at least 10 each")
+def test_a_release_refuses_rows_without_a_person(made: pa.Table) -> None:
+    real, synthetic = some_rows(4), with_keys(made.slice(0, 4), a_recipe(), "sparse", SCHEMA)
+    with pytest.raises(GateFailedError, match="4 synthetic rows have a person_key"):
+        check(pa.concat_tables([real, with_column(synthetic, "person_key", list("abcd"))]))
+    with pytest.raises(GateFailedError, match="4 real rows have no person_key"):
+        check(pa.concat_tables([with_column(real, "person_key", [None] * 4), synthetic]))

@@ -52,6 +52,22 @@ def ids(lake: Lake) -> list[str]:
     return sorted(row for (row,) in flow.query(lake.root, "phi/silver/Patient", "SELECT id FROM t"))
 
 
+def people(lake: Lake) -> tuple[list[str], int]:
+    """The keys of gold's persons, and how many rows its patients have."""
+    keys = sorted(key for (key,) in flow.query(lake.root, "research/gold/persons", "SELECT person_key FROM t"))
+    return keys, flow.query(lake.root, "research/gold/patients", "SELECT count(*) FROM t")[0][0]
+
+
+@pytest.mark.parametrize(("only", "patients"), [((), 1), (("--only",), 2)], ids=["the person", "one record"])
+def test_a_persons_row_of_gold_goes_with_any_of_its_records(lake, only, patients):
+    """It is made of all of them; the next run makes it of what is left."""
+    persons_lake.make_gold(lake, load_catalog(None), {A: "1965-02-07", B: "1965-07-02"})
+    known = live(read_members(lake))
+    assert people(lake) == (sorted(set(known.values())), 3)
+    erase(lake, f"{B}/ann-of-b", *only, *ASKED)
+    assert people(lake) == ([known[A, "bob-of-a"]], patients)
+
+
 def test_all_records_of_the_person_go_and_nobody_elses(lake):
     assert len(set(live(read_members(lake)).values())) == 2
     assert f"{A}/ann-of-a" in erase(lake, f"{B}/ann-of-b", "--dry-run")

@@ -26,6 +26,18 @@ def test_a_rule_comes_before_any_weight() -> None:
     assert clusters(links, conflicts=[(1, 3)]) == [[2, 3]]
 
 
+def test_a_link_that_outweighs_holds_comes_first_and_joins_what_they_keep_apart() -> None:
+    weak = Link(1, 3, MODEL, 5, True)
+    assert clusters([Link(1, 2, MODEL, 9, True), weak], held=[(2, 3)]) == [[1, 2, 3]]
+    assert clusters([Link(1, 2, MODEL, 9), weak], held=[(2, 3)]) == [[1, 3]]
+    assert clusters([Link(1, 2, MODEL, 9), Link(1, 3, MODEL, 5)], held=[(2, 3)]) == [[1, 2]]
+    # Evidence against is no hold.
+    assert clusters([Link(1, 2, MODEL, 9), weak], conflicts=[(2, 3)]) == [[1, 3]]
+    # A twin's record (3) under the other's number: by its name to 4, and no more to 1, though that link is stronger.
+    links = [Link(1, 2, MODEL, 20, True), Link(1, 3, MODEL, 30), Link(3, 4, MODEL, 25, True)]
+    assert clusters(links, held=[(1, 4), (2, 4), (2, 3)]) == [[1, 2], [3, 4]]
+
+
 def test_what_a_source_says_holds_against_evidence() -> None:
     assert clusters([Link(1, 2, SOURCE)], conflicts=[(1, 2)]) == [[1, 2]]
 

@@ -52,6 +52,7 @@ def test_a_whole_patient() -> None:
         "first_name": "denae",
         "first_names": ["denae"],
         "middle_name": "dione",
+        "given_names": "denaedione",
         "surname": "walker",
         "surnames": ["walker", "berge"],
         "suffix": "jr",

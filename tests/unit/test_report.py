@@ -72,6 +72,9 @@ def test_a_good_run(lake: Lake) -> None:
     assert "egfr_ml_per_min 64 42.4 %" in cohort
     assert "Do they help? Overall inconclusive; in the stratum inconclusive" in cohort
     assert "+0.0182 (-0.0461 to +0.0905)" in cohort
+    assert "The proof: accepted" in cohort
+    assert "24 redraws of who trains and who is held out" in cohort
+    assert "random forest 0.701 0.714" in cohort
     assert "✗" not in page.said("books")
 
 
@@ -93,7 +96,11 @@ def test_a_run_with_faults(lake: Lake) -> None:
     assert "conditions_2026-11.csv.gz land: truncated gzip" in csv
     assert "ucum 1 1,728 gender 2 15" in csv
     assert "Map and version Codings added panels 1.0.0 41" in csv
-    assert "None were made : withheld: column_shapes 0.61 < 0.75" in page.said("cohort-type2_diabetes")
+    cohort = page.said("cohort-type2_diabetes")
+    assert "None were made : withheld: column_shapes 0.61 < 0.75" in cohort
+    assert "The proof: refused" in cohort
+    assert "likeness refused column_shapes 0.61 < 0.75" in cohort
+    assert "Not asked, since no answer could change the verdict: lift, column-permuted" in cohort
     assert "79 quarantined" in page.said("flow")
 
 

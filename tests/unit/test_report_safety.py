@@ -53,12 +53,14 @@ def test_hostile_names_stay_text(lake: Lake) -> None:
     bad = "</style></script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
     run = records.RunMaker(lake)
     runs.land(run, "silo", {bad: 3}, {}, files_rejected={bad: bad}, empty_files=[bad], files_deferred=[bad])
-    facts = {"batch": bad, "unexpected": {bad: {bad: 1}}, "unmapped": {f"{bad}: 1": 2}, "not_mapped": {bad: 1}}
+    facts = {"batch": bad, "unexpected": {bad: {bad: 1}}, "unmapped": {bad: 2}, "not_mapped": {bad: 1}}
     run.step("standardise.silo", "ingest", 1, [records.book(bad, 3)], facts)
     run.step("gate.silo", "ingest", 1, facts=runs.checks("silo", {bad: (bad, bad, bad, 1, 3, 33.3)}))
     run.step("publish.silo", "ingest", 1, error={"class": "UsageError", "message": bad, "hint": bad})
     run.step("cohort.c", "training", 1, facts={"attrition": [{"criterion": bad, "rows": 1}], "missing": {bad: 1}})
-    run.step("augment.c", "training", 1, facts=runs.synthetic(3) | {"stratum": bad, "dropped": {bad: 1}})
+    proof = {"proof": {"verdict": bad, "checks": [{"check": bad, "outcome": bad, "text": bad}], "not_asked": [bad]}}
+    proof |= {"comparators": {bad: {"stratum": 0.5}}}
+    run.step("augment.c", "training", 1, facts=runs.synthetic(3) | {"stratum": bad, "dropped": {bad: 1}} | proof)
     runs.hold(lake, run.run_id, bad.replace("'", ""), "land", bad, [bad], 1)
     page = page_of(lake, run.end())
     assert page.wrong == []
@@ -88,9 +90,10 @@ JSON = st.recursive(
     max_leaves=6,
 )
 FACTS = (
-    "feeds", "files", "files_new", "bytes", "unexpected", "unmapped", "not_mapped", "files_rejected", "empty_files",
+    "feeds", "files", "files_new", "bytes", "unexpected", "unmapped", "unmapped_codes", "not_mapped", "files_rejected",
+    "empty_files",
     "checks", "attrition", "counts", "by_split", "by_stratum", "by_split_and_stratum", "missing", "scores", "lift",
-    "distributions", "dropped", "made", "why", "version", "rows", "unchanged",
+    "distributions", "dropped", "proof", "comparators", "made", "why", "version", "rows", "unchanged",
 )  # fmt: skip
 
 

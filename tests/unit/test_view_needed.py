@@ -42,6 +42,15 @@ def whole(name: str, path: str, fhir_type: str) -> dict[str, Any]:
             "birthDate.extension('u').value.ofType(dateTime)",
             ["_birthDate Element", "  extension Extension[]", "    url uri", "    valueDateTime dateTime"],
         ),
+        # Both values of a condition, and what it asks.
+        (
+            "iif(active, name.first().family, name.where(use = 'official').text.first())",
+            ["active boolean", "name HumanName[]", "  use code", "  text string", "  family string"],
+        ),
+        (
+            "maritalStatus.iif(coding.exists(), text)",
+            ["maritalStatus CodeableConcept", "  coding Coding[]", "  text string"],
+        ),
         (
             "contained.ofType(Organization).name.first()",
             ["contained Resource[]", "  name string", "  resourceType code"],

@@ -112,6 +112,10 @@ PATH = "select[0].column[0].path"
         ("birthDate.lowBoundary(5)", "another precision of a date", "4, 6, 8"),
         ("1.5.lowBoundary(multipleBirth.ofType(integer))", "another precision of a decimal", "0, 1, 2, 3"),
         ("contained.ofType(Foo)", "ofType(Foo)", "Resource"),
+        ("iif(gender, 'a', 'b')", "a condition of type code", "a boolean, as a comparison or exists() gives"),
+        ("iif(active, birthDate, 'b')", "iif() of date or string", "two values of one type"),
+        ("iif(active, name, address).use", "iif() of HumanName or Address", "two values of one type"),
+        ("iif(active)", "iif() with 1 arguments", "empty(), exists([criteria])"),
         ("active.lowBoundary()", "a boundary of type boolean", "a decimal, date, dateTime, instant, time or Period"),
     ],
 )

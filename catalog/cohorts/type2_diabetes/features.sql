@@ -1,19 +1,23 @@
 -- What was known at the end of the index date. A record counts from the day that it was on record (issued, recorded),
--- not only from the day that it is true of. The status of an order or diagnosis is left alone: it is that of the extract.
+-- not only from the day that it is true of. Of the status of an order or diagnosis only whether it counts is asked: that
+-- one was stopped or is over is known as of the extract, not as of the index date.
 WITH measurements AS (
-  SELECT patient_key, laboratory_result_key AS record_key, laboratory_code AS code, standard_value AS value, observed_at,
-    greatest(observed_at, issued_at) AS known_at
+  SELECT patient_key, laboratory_result_key AS record_key, laboratory_code AS code, standard_value AS value,
+    standard_comparator AS comparator, observed_at, greatest(observed_at, issued_at) AS known_at
   FROM laboratory_results
-  WHERE status IN ('final', 'amended', 'corrected')
+  WHERE is_counted
   UNION ALL
-  SELECT patient_key, vital_sign_key, vital_sign_code, standard_value, observed_at, greatest(observed_at, issued_at)
+  SELECT patient_key, vital_sign_key, vital_sign_code, standard_value, standard_comparator, observed_at,
+    greatest(observed_at, issued_at)
   FROM vital_signs
-  WHERE status IN ('final', 'amended', 'corrected')
+  WHERE is_counted
 ),
 
--- The latest value of each; the key decides between two at the same moment, so that a run gives what the last one gave.
+-- The latest of each; the key decides between two at the same moment, so that a run gives what the last one gave. Where
+-- the latest is a bound (<20), the value is not known: neither 20 nor an older value is put in its place.
 latest AS (
-  SELECT i.patient_key, i.index_date, m.code, max_by(m.value, struct(m.observed_at, m.record_key)) AS value,
+  SELECT i.patient_key, i.index_date, m.code,
+    max_by(CASE WHEN m.comparator IS NULL THEN m.value END, struct(m.observed_at, m.record_key)) AS value,
     datediff(i.index_date, to_date(max(m.observed_at))) AS days_since
   FROM cohort_index AS i
   JOIN measurements AS m ON m.patient_key = i.patient_key AND to_date(m.known_at) <= i.index_date
@@ -50,6 +54,7 @@ visits AS (
   FROM cohort_index AS i
   JOIN encounters AS e
     ON e.patient_key = i.patient_key
+    AND e.is_counted
     AND to_date(e.started_at) > i.index_date - 365
     AND to_date(e.started_at) <= i.index_date
   GROUP BY i.patient_key, i.index_date
@@ -67,6 +72,7 @@ orders AS (
   FROM cohort_index AS i
   JOIN medications AS m
     ON m.patient_key = i.patient_key
+    AND m.is_counted
     AND to_date(m.ordered_at) > i.index_date - 400
     AND to_date(m.ordered_at) <= i.index_date
   GROUP BY i.patient_key, i.index_date
@@ -97,7 +103,7 @@ diagnoses AS (
   JOIN conditions AS d
     ON d.patient_key = i.patient_key
     AND coalesce(d.recorded_date, d.onset_date) <= i.index_date
-    AND coalesce(d.verification_status_code, 'confirmed') <> 'refuted'
+    AND d.is_counted
   GROUP BY i.patient_key, i.index_date
 ),
 
@@ -106,7 +112,7 @@ smoking AS (
   FROM cohort_index AS i
   JOIN social_history AS s
     ON s.patient_key = i.patient_key AND to_date(greatest(s.observed_at, s.issued_at)) <= i.index_date
-  WHERE s.observation_code = '72166-2' AND s.finding_code IS NOT NULL
+  WHERE s.is_counted AND s.observation_code = '72166-2' AND s.finding_code IS NOT NULL
   GROUP BY i.patient_key, i.index_date
 )
 

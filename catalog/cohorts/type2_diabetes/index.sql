@@ -4,6 +4,7 @@
 WITH observed AS (
   SELECT silo, max(to_date(started_at)) AS until_date
   FROM encounters
+  WHERE is_counted
   GROUP BY silo
 ),
 
@@ -33,7 +34,7 @@ diagnoses AS (
   FROM candidates AS c
   JOIN conditions AS d ON d.patient_key = c.patient_key
   WHERE coalesce(d.recorded_date, d.onset_date) <= c.index_date
-    AND coalesce(d.verification_status_code, 'confirmed') <> 'refuted'
+    AND d.is_counted
   GROUP BY c.patient_key, c.index_date
 ),
 
@@ -44,7 +45,7 @@ visits AS (
     bool_or(to_date(e.started_at) > c.index_date - 365) AS has_visit,
     bool_or(e.class_code IN ('IMP', 'ACUTE', 'NONAC') AND to_date(e.ended_at) > c.index_date) AS is_in_hospital
   FROM candidates AS c
-  JOIN encounters AS e ON e.patient_key = c.patient_key
+  JOIN encounters AS e ON e.patient_key = c.patient_key AND e.is_counted
   WHERE to_date(e.started_at) <= c.index_date
   GROUP BY c.patient_key, c.index_date
 )

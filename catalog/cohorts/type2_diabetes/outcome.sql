@@ -6,6 +6,7 @@ SELECT
 FROM cohort_index AS i
 LEFT JOIN encounters AS e
   ON e.patient_key = i.patient_key
+  AND e.is_counted
   AND e.class_code IN ('EMER', 'IMP', 'ACUTE', 'NONAC')
   AND to_date(e.started_at) > i.index_date
   AND to_date(e.started_at) <= i.index_date + 365

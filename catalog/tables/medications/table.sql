@@ -13,10 +13,12 @@ SELECT
   o.status,
   o.intent_code,
   o.ordered_at,
+  o.ordered_at_basis,
   o.ended_at,
   o.reason_code,
   o.reason_system,
   o.reason_display,
-  o.reason_condition_key
+  o.reason_condition_key,
+  o.is_counted
 FROM medication_orders AS o
 LEFT JOIN drugs AS d ON d.drug_key = o.drug_key

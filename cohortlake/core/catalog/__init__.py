@@ -11,6 +11,7 @@ from typing import Any
 
 from cohortlake.core.catalog.cohort import Cohort
 from cohortlake.core.catalog.mapping import CodeMap, Mapping
+from cohortlake.core.catalog.needs import check_needs
 from cohortlake.core.catalog.resource import Node, ResourceColumns, resource_tree, whole_tree
 from cohortlake.core.catalog.silo import Feed, Silo
 from cohortlake.core.catalog.source import load
@@ -127,7 +128,9 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     views = {name: _read_view(folder / "tables" / name / "view.json") for name, t in tables.items() if t.is_view}
     cohorts = {n: load(p, Cohort, name=n) for n, p in _each(folder / "cohorts", "*/cohort.yaml").items()}
     units = load_units(folder / "units")
-    return Catalog(folder, silos, mappings, maps, resources, tables, cohorts, views, units, concept_maps)
+    catalog = Catalog(folder, silos, mappings, maps, resources, tables, cohorts, views, units, concept_maps)
+    check_needs(catalog)
+    return catalog
 
 
 def _read_view(path: Path) -> dict[str, Any]:

@@ -6,15 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from cohortlake.core.catalog.completeness import Need
 from cohortlake.core.catalog.source import Declaration
 
 
 class Feature(Declaration):
-    """A column known at the index date; `sql` sees only records dated on or before it."""
+    """A column known at the index date; `sql` sees only records dated on or before it.
+
+    Where a patient's records cannot tell what the feature `needs`, it is null, whatever the SQL makes of it.
+    """
 
     type: Literal["number", "category", "boolean"]
     description: str
     unit: str | None = None
+    needs: list[Need] = []
 
 
 class Splits(Declaration):
@@ -37,6 +42,9 @@ class Cohort(Declaration):
 
     `stratum` is the SQL over features that names a person's stratum; the sparsest one in the training split is
     augmented as `synthetic/<cohort>.yaml` says, where there is one.
+
+    `criteria_needs` and `outcome_needs` are the columns of gold without which the criteria and the outcome cannot be
+    known: whose records lack one is left out, and counted.
     """
 
     name: str
@@ -45,9 +53,11 @@ class Cohort(Declaration):
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     inclusion: list[str]
     exclusion: list[str]
+    criteria_needs: list[Need] = []
     index_date: str
     outcome: str
     outcome_window_days: Annotated[int, Field(gt=0)]
+    outcome_needs: list[Need] = []
     features: Annotated[dict[str, Feature], Field(min_length=1)]
     stratum: str
     splits: Splits

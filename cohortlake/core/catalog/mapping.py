@@ -65,6 +65,9 @@ class CodeMap(Declaration):
 
     `unmapped` says what stands in the element for such a code: a fixed target, or (default) the source code itself
     under `source`.
+
+    `is_inferred` says that the target is another kind of fact than the source (an encounter's class of its type), so
+    that a coding made by the map carries the map's name and version, and gives way to one that was said.
     """
 
     name: str
@@ -73,3 +76,4 @@ class CodeMap(Declaration):
     version: str
     codes: dict[str, Target]
     unmapped: Target | None = None
+    is_inferred: bool = False

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from cohortlake.core.catalog.completeness import Completeness
 from cohortlake.core.catalog.doors import SameFacts
 from cohortlake.core.catalog.origin import BulkFhir, Postgresql, Source
 from cohortlake.core.catalog.source import Declaration
@@ -98,6 +99,9 @@ class Silo(Declaration):
     freshness: Freshness
     feeds: Annotated[dict[str, Feed], Field(min_length=1)]
     same_facts: SameFacts | None = None
+    completeness: Annotated[
+        dict[str, Completeness], Field(description="floors and known gaps of elements: {Encounter.class: ...}")
+    ] = {}
     quirks: list[str] = []
 
     @model_validator(mode="before")

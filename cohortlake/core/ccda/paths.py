@@ -3,7 +3,7 @@
 `/a/b` starts at the document, `a/b` at the element, `..` goes up, `ancestor::section` to the nearest around; `@x` and
 `text()` end a path. Predicates: `[@x='1|2']` (one of these), `[a/b]` (there is one), `[not(a)]`, `[1]`, `[same(a/@x)]`
 (the same text there as at the element that the resource is made of), `[free()]` (no resource took it yet); `or` joins.
-`(a/b)[1]` is the first of all that a path leads to.
+`(a/b)[1]` is the first of all that a path leads to, `(a/time)[earliest]` the earliest time of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from cohortlake.core.ccda.times import earliest
 from cohortlake.core.readers.ccda import Node
 
 # Acts that are facts of their own; reading one is what keeps it from being counted as not mapped.
@@ -40,7 +41,7 @@ class Path:
     text: str
     is_absolute: bool
     steps: tuple[tuple[str, tuple[Test, ...]], ...]
-    is_first: bool = False
+    pick: str = ""
 
     def select(self, node: Node, reading: Reading, *, is_made: bool = False) -> list[Found]:
         """What the path leads to, in the document's order.
@@ -55,7 +56,8 @@ class Path:
             found = [to for at in found if isinstance(at, Node) for to in _step(at, name, tests, reading)]
             if not found:
                 break
-        found = found[:1] if self.is_first else found
+        if self.pick:
+            found = earliest(found) if self.pick == "earliest" else found[:1]
         for to in found:
             if isinstance(to, Node):
                 _take(to.parent if is_made else to, reading)
@@ -137,9 +139,13 @@ class _Parser:
         if self.peek() == "(":
             self.expect("(")
             inner = self.path()
-            for token in (")", "[", "1", "]"):
-                self.expect(token)
-            return replace(inner, is_first=True)
+            self.expect(")")
+            self.expect("[")
+            pick = self.next()
+            if pick not in ("1", "earliest"):
+                raise ValueError(f"{self.text!r}: expected '1' or 'earliest', found {pick!r}")
+            self.expect("]")
+            return replace(inner, pick=pick)
         is_absolute = self.peek() == "/"
         if is_absolute:
             self.next()

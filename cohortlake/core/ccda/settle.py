@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
+from cohortlake.core.ccda.inferred import Weight, weight
 from cohortlake.core.ccda.run import URN, Made, Run, business_id, content, resource_id
 from cohortlake.core.ccda.times import moment
 from cohortlake.core.fhir.definitions import elements
@@ -57,7 +58,9 @@ def _conflict(known: dict[str, Any], more: dict[str, Any], kind: str) -> bool:
 
 
 def _differ(one: Any, other: Any) -> bool:
-    """Concepts that share a code are the same, whatever they are called."""
+    """Concepts that share a code are the same, whatever they are called; what was not said contradicts nothing."""
+    if min(weight(one), weight(other)) < Weight.SAID:
+        return False
     if isinstance(one, dict) and isinstance(other, dict) and "coding" in one and "coding" in other:
         codes = [{(c.get("system"), c.get("code")) for c in concept["coding"]} for concept in (one, other)]
         return not codes[0] & codes[1]
@@ -82,13 +85,14 @@ def _amount(value: Any) -> Any:
 
 
 def _merged(known: dict[str, Any], more: dict[str, Any], kind: str) -> dict[str, Any]:
-    """One resource told twice: what was told first stands, lists are joined; a quantity says more than its number."""
+    """One resource told twice: what was told first stands, lists are joined; a quantity says more than its number, a
+    value that was said more than an inferred or an absent one."""
     result = dict(known)
     for one, other in _choices(known, more, kind):
         poorer = one if isinstance(more[other], dict) else other
         (result if poorer == one else more).pop(poorer)
     for name, value in more.items():
-        if name not in result:
+        if name not in result or weight(value) > weight(result[name]):
             result[name] = value
         elif isinstance(value, list):
             result[name] = [*result[name], *(item for item in value if item not in result[name])]

@@ -16,13 +16,13 @@ from typing import Any
 from cohortlake.core.catalog.source import Location
 from cohortlake.core.ccda.datatypes import choices, value_of
 from cohortlake.core.ccda.declared import Ccda
+from cohortlake.core.ccda.inferred import ABSENT, mark
 from cohortlake.core.ccda.paths import Path, Reading, Test, compile_path, compile_test
 from cohortlake.core.ccda.run import Made, Run, Value
 from cohortlake.core.fhir.definitions import Element, elements, primitive_types
 from cohortlake.core.readers.ccda import Node
 
 Maker = Callable[[str, Node], Made | None]
-ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ def _mapped(found: Value, name: str, kind: str, run: Run, is_lenient: bool = Fal
     if target is None:
         return None
     made = {"system": target.system or codes.target, "code": target.code, "display": target.display}
-    coding = {part: value for part, value in made.items() if value}
+    coding: dict[str, Any] = {part: value for part, value in made.items() if value}
+    if codes.is_inferred:
+        coding = {"extension": mark(codes), **coding}
     if kind in ("CodeableConcept", "Coding"):
         return {"coding": [coding]} if kind == "CodeableConcept" else coding
     return value_of(target.code, kind, run)

@@ -5,11 +5,36 @@ Source: C-CDA on FHIR, "Mapping guidance": CDA Time/Dates.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from cohortlake.core.ccda.run import Run
+from cohortlake.core.ccda.run import Run, Value
 from cohortlake.core.hl7v2.primitives import convert
 from cohortlake.core.readers.ccda import Node
+
+TIME = re.compile(r"(\d{4}(?:\d\d){0,5})(?:\.\d+)?(?:([+-]\d{4})|Z)?")
+
+
+def earliest(found: Sequence[Value]) -> list[Value]:
+    """The element with the earliest time; the first where none has one.
+
+    A time that is less precise counts from its start, one without a zone as UTC.
+    """
+    timed = [(begin, at) for at in found if isinstance(at, Node) and (begin := _begin(at)) is not None]
+    return [min(timed, key=lambda each: each[0])[1]] if timed else list(found[:1])
+
+
+def _begin(node: Node) -> datetime | None:
+    match = TIME.fullmatch(node.attributes.get("value", "").strip())
+    if not match:
+        return None
+    digits = match[1] + "00000101000000"[len(match[1]) :]
+    try:
+        return datetime.strptime(f"{digits}{match[2] or '+0000'}", "%Y%m%d%H%M%S%z").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def moment(node: Node, kind: str, run: Run) -> str | None:

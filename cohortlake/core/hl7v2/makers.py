@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from cohortlake.core.hl7v2 import codes
@@ -41,12 +43,33 @@ def _timed(value: Value, scope: Scope) -> str | None:
     return text if len(text) > len("YYYYMMDD") else None
 
 
+# A reference range of numbers, as HL7 v2.5.1 7.4.2.7 has it, and with the word `to`.
+RANGE = re.compile(r"(?P<low>-?\d+(?:\.\d+)?)\s*(?:-|to)\s*(?P<high>-?\d+(?:\.\d+)?)")
+BOUND = re.compile(r"(?P<side>[<>])=?\s*(?P<limit>-?\d+(?:\.\d+)?)")
+
+
+def _limit(side: str) -> Callable[[Value, Scope], str | None]:
+    """One limit of a reference range; None where it is not written as numbers."""
+
+    def limit(value: Value, scope: Scope) -> str | None:
+        text = _whole(value, scope).strip()
+        both = RANGE.fullmatch(text)
+        if both:
+            return both[side] if Decimal(both["low"]) <= Decimal(both["high"]) else None
+        one = BOUND.fullmatch(text)
+        return one["limit"] if one and (one["side"] == ">") == (side == "low") else None
+
+    return limit
+
+
 TEXTS: dict[str, Callable[[Value, Scope], str | None]] = {
     "authority": codes.authority,
     "entity_authority": lambda value, scope: codes.authority(value[1:], scope),
     "system": _system,
     "text": _whole,
     "timed": _timed,
+    "range_low": _limit("low"),
+    "range_high": _limit("high"),
 }
 
 

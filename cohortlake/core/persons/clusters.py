@@ -31,16 +31,18 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Link(Generic[Record]):
-    """Evidence that two records are one person's; `weight` orders links of a kind."""
+    """Evidence that two records are one person's. Links of a kind that outweigh holds come first, then by `weight`."""
 
     left: Record
     right: Record
     kind: Kind
     weight: float = 0.0
+    outweighs_holds: bool = False
 
     @property
     def order(self) -> tuple[Any, ...]:
-        return (self.kind, -round(self.weight, 6), min(self.left, self.right), max(self.left, self.right))
+        records = sorted((self.left, self.right))
+        return (self.kind, not self.outweighs_holds, -round(self.weight, 6), *records)
 
 
 class _Groups(Generic[Record]):
@@ -82,17 +84,18 @@ def clusters(
     *,
     apart: Iterable[tuple[Record, Record]] = (),
     conflicts: Iterable[tuple[Record, Record]] = (),
+    held: Iterable[tuple[Record, Record]] = (),
 ) -> list[list[Record]]:
     """The clusters of two or more records, each sorted; a record of no link is a person of its own.
 
-    Links are taken strongest first: decisions, what the source says, rules, then the model's by weight. Two clusters
-    are not joined where a pair across them was decided to be `apart`; nor, unless by a decision or the source, where
-    one is in `conflicts` (compared, and found to speak against). So A and C that B resembles both stay apart if they
-    contradict each other, and the stronger of B's two links holds. The result depends on the links, and not on their
-    order.
+    Links are taken strongest first: decisions, what the source says, rules, then the model's, first those that outweigh
+    holds, then by weight. Two clusters are not joined where a pair across them was decided to be `apart`; nor, unless
+    by a decision or the source, where one is in `conflicts` (compared, and found to speak against); nor where one is
+    `held`, unless the link outweighs that. So A and C that B resembles both stay apart if they contradict each other,
+    and the stronger of B's two links holds. The result depends on the links, and not on their order.
     """
     groups: _Groups[Record] = _Groups()
-    never, unlikely = _by_record(apart), _by_record(conflicts)
+    never, unlikely, unsure = _by_record(apart), _by_record(conflicts), _by_record(held)
     for link in sorted(links, key=lambda link: link.order):
         left, right = groups.root(link.left), groups.root(link.right)
         if left == right:
@@ -100,6 +103,8 @@ def clusters(
         if _across(groups, left, right, never):
             continue
         if link.kind > Kind.SOURCE and _across(groups, left, right, unlikely):
+            continue
+        if link.kind > Kind.SOURCE and not link.outweighs_holds and _across(groups, left, right, unsure):
             continue
         groups.join(left, right)
     return sorted(sorted(members) for members in groups.members.values() if len(members) > 1)

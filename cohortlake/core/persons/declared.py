@@ -26,13 +26,15 @@ class Cleaning(Declaration):
     """How demographics are made comparable. `unknown` lists, by column, what means that nothing is known.
 
     `shared_by_at_most`: a number or address that more records than that hold is a placeholder that nobody declared;
-    so is a birth date of a larger share of the records than `birth_date_share_at_most`.
+    so is a birth date of a larger share of the records than `birth_date_share_at_most`. Among `usual_names_from`
+    records and more, a first name of one birth date only may be a typing error; among fewer that cannot be known.
     """
 
     keep_digits_in_names: bool = False
     unknown: dict[str, list[str]] = {}
     shared_by_at_most: Annotated[int, Field(ge=2)] = 20
     birth_date_share_at_most: Probability = 0.005
+    usual_names_from: Annotated[int, Field(ge=0)] = 1000
     address_words: dict[str, str] = {}
     identifier_types: dict[str, str] = {}
     identifier_systems: dict[str, str] = {}
@@ -90,9 +92,25 @@ class Rule(Declaration):
 
 
 class Hold(Rule):
-    """A rule that keeps a pair from being linked unseen; if it `keeps_apart`, through other records too."""
+    """A rule that keeps a pair from being linked unseen; if it `keeps_apart`, through other records too.
+
+    Those `of_families` apply only where the data may hold families (`Families`).
+    """
 
     keeps_apart: bool = True
+    of_families: bool = False
+
+
+class Families(Declaration):
+    """When the data show that they hold no families, so that holds `of_families` do not apply.
+
+    At least `links` pairs agree on a rule of `prior`, and the pairs that `when` finds (SQL over `l` and `r`: two people
+    of one household) are at most the share `share` of those.
+    """
+
+    links: Annotated[int, Field(ge=1)]
+    share: Annotated[float, Field(ge=0, lt=1)]
+    when: str
 
 
 class Prior(Declaration):
@@ -139,6 +157,9 @@ class Nicknames(Declaration):
 class PersonModel(Declaration):
     """The whole declaration. `nicknames` are full given names by short form.
 
+    A link at one of the levels of `outweighs_holds` joins groups that a hold between other records of theirs would keep
+    apart.
+
     `truth` is a file below the delivery folder that says who records are of; where there is one, runs are measured.
     """
 
@@ -150,6 +171,8 @@ class PersonModel(Declaration):
     comparisons: Annotated[list[Comparison], Field(min_length=1)]
     rules: list[Rule] = []
     holds: list[Hold] = []
+    families: Families | None = None
+    outweighs_holds: list[Levels] = []
     thresholds: Thresholds
     largest_checked: Annotated[int, Field(ge=3)] = 500
     nicknames: dict[str, list[str]] = {}
@@ -158,12 +181,14 @@ class PersonModel(Declaration):
     @model_validator(mode="after")
     def _known(self) -> PersonModel:
         known = {c.name: {level.name for level in c.levels} for c in self.comparisons}
-        for rule in (*self.rules, *self.holds):
-            for comparison, levels in rule.levels.items():
+        named = [(rule.name, rule.levels) for rule in (*self.rules, *self.holds)]
+        named += [("outweighs_holds", levels) for levels in self.outweighs_holds]
+        for name, asked in named:
+            for comparison, levels in asked.items():
                 if comparison not in known:
-                    raise ValueError(f"{rule.name}: there is no comparison {comparison!r}; there are {sorted(known)}")
+                    raise ValueError(f"{name}: there is no comparison {comparison!r}; there are {sorted(known)}")
                 if wrong := sorted(set(levels) - known[comparison]):
-                    raise ValueError(f"{rule.name}: {comparison} has no level {wrong[0]!r}")
+                    raise ValueError(f"{name}: {comparison} has no level {wrong[0]!r}")
         if self.thresholds.review > self.thresholds.link:
             raise ValueError("thresholds: review lies above link")
         return self

@@ -11,8 +11,8 @@ from cohortlake.core.persons import clean
 from cohortlake.core.persons.declared import PersonModel
 
 TEXTS = (
-    "silo", "patient_id", "first_name", "middle_name", "surname", "suffix", "birth_date", "birth_day_month", "sex",
-    "ssn", "address", "city", "postcode", "email",
+    "silo", "patient_id", "first_name", "middle_name", "given_names", "surname", "suffix", "birth_date",
+    "birth_day_month", "sex", "ssn", "address", "city", "postcode", "email",
 )  # fmt: skip
 LISTS = ("first_names", "surnames", "identifiers", "identifier_kinds", "record_numbers", "phones", "links")
 SCHEMA = pa.schema(
@@ -85,6 +85,8 @@ def row(
         "first_name": firsts[0] if firsts else None,
         "first_names": _forms(firsts, model.nicknames),
         "middle_name": middles,
+        # Without blanks, which one registrar sets and another does not: `Ann Marie`, `Annmarie`.
+        "given_names": "".join([*firsts[:1], *(middles or "").split()]) or None,
         "surname": surnames[0] if surnames else None,
         "surnames": surnames,
         "suffix": generation,

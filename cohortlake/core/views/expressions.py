@@ -21,6 +21,7 @@ FUNCTIONS = (
     "getReferenceKey([type])",
     "getResourceKey()",
     "highBoundary([precision])",
+    "iif(criterion, value[, otherwise])",
     "join([separator])",
     "lowBoundary([precision])",
     "not()",
@@ -161,6 +162,8 @@ class Compiler:
                 return plan.Exists("boolean", False, self._filter(source, criteria))
             case "where", (criteria,):
                 return self._filter(source, criteria)
+            case "iif", (criterion, then, *rest) if len(rest) < 2:
+                return self._conditional(self.single(source), criterion, then, rest[0] if rest else None)
             case "first", ():
                 return plan.Item(source.type, False, source, plan.Literal("integer", False, 0))
             case "not", ():
@@ -194,6 +197,20 @@ class Compiler:
     def _filter(self, source: Expression, criteria: Syntax) -> Expression:
         item = plan.Focus(source.type, False)
         return plan.Filter(source.type, source.is_list, source, self.boolean(self._source(criteria, item)))
+
+    def _conditional(self, source: Expression, criterion: Syntax, then: Syntax, otherwise: Syntax | None) -> Expression:
+        """`iif`: its arguments are paths from the source's only item; both values are of one type, or of one kind."""
+        item = plan.Focus(source.type, False)
+        condition = self.boolean(self._source(criterion, item))
+        value = self._source(then, item)
+        if otherwise is None:
+            return plan.Conditional(value.type, value.is_list, source, condition, value, None)
+        other = self._source(otherwise, item)
+        same = kind(value.type) is kind(other.type) is not Kind.COMPLEX
+        if value.type != other.type and not same:
+            raise self._wrong(f"iif() of {value.type} or {other.type}", "two values of one type")
+        shown = value.type if value.type == other.type else BASE_TYPES.get(value.type, value.type)
+        return plan.Conditional(shown, value.is_list or other.is_list, source, condition, value, other)
 
     def _type_name(self, node: Syntax) -> str:
         match node:

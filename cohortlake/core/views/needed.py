@@ -100,6 +100,12 @@ class _Walk:
                 return self.reach(source, focus, at)
             case plan.Single(source=source):
                 return self.reach(source, focus, at)
+            case plan.Conditional(source=source, condition=condition, then=then, otherwise=otherwise):
+                items = self.reach(source, focus, at)
+                self.reach(condition, items, at)
+                both = [*self.reach(then, items, at), *(self.reach(otherwise, items, at) if otherwise else ())]
+                # Both may give one element (`coding`); a place holds a tree, so it is known by its path.
+                return list({place.path: place for place in both}.values())
             case plan.Boundary(source=source):
                 bounded = self.reach(source, focus, at)
                 self.as_written.update(place.path for place in bounded if place.node.type == "decimal")

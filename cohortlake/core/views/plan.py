@@ -83,6 +83,16 @@ class Single(Expression):
 
 
 @dataclass(frozen=True)
+class Conditional(Expression):
+    """`then` where the condition is true of the source's only item, else `otherwise`, where there is one."""
+
+    source: Expression
+    condition: Expression
+    then: Expression
+    otherwise: Expression | None
+
+
+@dataclass(frozen=True)
 class Exists(Expression):
     source: Expression
 

@@ -1,0 +1,83 @@
+"""The recount of gold: each curated table against silver, or against the tables that it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cohortlake.core.catalog import Catalog, Table
+from cohortlake.core.catalog.table import IS_COUNTED
+from cohortlake.core.recount.finding import Finding
+from cohortlake.core.recount.sql_tables import recount_sql
+from cohortlake.core.recount.views import LOST, Silver, View, prepare, recount_view
+from cohortlake.core.sql import literal
+
+BOUNDARY = "silver → gold"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What gold was made from: silver's tables with their versions, the lake's secret, and the pairs of doors.
+
+    `doubles` is an Arrow table of resource_type, silo, id, stands_silo, stands_id.
+    """
+
+    silver: Mapping[str, tuple[Path, int]]
+    secret: str
+    doubles: Any
+
+
+def recount_table(
+    connection: Any, catalog: Catalog, table: Table, sources: Sources, files: Mapping[str, Sequence[Path]]
+) -> list[Finding]:
+    """The findings of one table made by a view or SQL; `files` are those of all tables, staged or live, by name.
+
+    A view's are two: its rows, and the resources of its type. Another table's are none.
+    """
+    if table.is_sql:
+        text = (catalog.folder / "tables" / table.name / "table.sql").read_text(encoding="utf-8")
+        made = recount_sql(connection, table, text, files)
+        found = Finding("gold → gold", f"gold.{table.name}", made.does.rows, made.does.rows)
+        if made.problem:
+            found.notes.append(f"not recounted: {made.problem}")
+        else:
+            found.came, found.must, found.does = made.must.rows, made.must, made.does
+        return [found]
+    if not table.is_view:
+        return []
+    declared = catalog.views[table.name]
+    kind = str(declared["resource"])
+    if kind not in sources.silver:
+        return [Finding(BOUNDARY, f"gold.{table.name}", 0, sum(1 for _ in files.get(table.name, ())))]
+    prepare(connection, sources.secret, sources.doubles)
+    silver = Silver(*sources.silver[kind], catalog.resources[kind])
+    return _of_view(table, kind, recount_view(connection, silver, declared, table, files.get(table.name, ())))
+
+
+def _of_view(table: Table, kind: str, view: View) -> list[Finding]:
+    rows = Finding(BOUNDARY, f"gold.{table.name}", view.must.rows, view.does.rows, must=view.must, does=view.does)
+    if view.problem:
+        rows.came, rows.must, rows.does = view.does.rows, None, None
+        rows.notes.append(f"not recounted: {view.problem}")
+        return [rows]
+    made = [name for name in table.made if name not in (*table.person_of, IS_COUNTED)]
+    if uncounted := [*view.uncounted, *made]:
+        rows.notes.append(f"columns not recounted: {', '.join(uncounted)}")
+    resources = Finding(BOUNDARY, f"{kind} in gold.{table.name}", view.resources, view.present, dict(view.left_out))
+    for reason, count in view.left_out.items():
+        if reason == LOST or reason.startswith("in the table"):
+            resources.problems.append(f"{count:,} resources {'are lost' if reason == LOST else reason}")
+    return [rows, resources]
+
+
+def reaches_no_table(connection: Any, catalog: Catalog, silver: Mapping[str, tuple[Path, int]]) -> dict[str, int]:
+    """The live rows of each resource type that no curated table is made from, the most first."""
+    taken = {str(view["resource"]) for view in catalog.views.values()}
+    found = {}
+    for name, (table, version) in silver.items():
+        if name not in taken:
+            scan = f"delta_scan({literal(table)}, version = {version})"
+            found[name] = int(connection.execute(f"SELECT count(*) FROM {scan}").fetchone()[0])
+    return {name: rows for name, rows in sorted(found.items(), key=lambda item: (-item[1], item[0])) if rows}
