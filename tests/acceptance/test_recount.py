@@ -144,7 +144,7 @@ def test_the_cohort_has_the_rows_and_outcomes_of_the_raw_files(
 
 
 def test_the_books_of_the_whole_lake_agree_with_a_recount(lake: Path, tell: Any) -> None:
-    from cohortlake.cli import app
+    from cohortlake.cli import app, audit  # noqa: F401 (it registers the command)
 
     done = CliRunner().invoke(app, ["audit", "books", "--lake", str(lake), "--data", str(DATA)])
     assert done.exit_code == 0, done.output
