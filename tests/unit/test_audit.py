@@ -182,11 +182,14 @@ def test_two_values_of_one_name_have_two_columns_and_what_is_computed_says_so():
 
 ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 WHY = {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}
-ENCOUNTER = resource_tree("Encounter", ["status", "class", "type", "subject", "participant.individual", "period"])
+ELEMENTS = ["status", "class", "type", "subject", "participant.individual", "period"]
+# With the class's extensions in columns of their own, and in `_rest`.
+ENCOUNTERS = [resource_tree("Encounter", names) for names in (ELEMENTS, [*ELEMENTS, "class.extension"])]
 UNKNOWN = {"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "unknown"}
 VISIT = {"system": "http://snomed.info/sct", "code": "308335008"}
 
 
+@pytest.mark.parametrize("encounter", ENCOUNTERS, ids=["untyped", "typed"])
 @pytest.mark.parametrize(
     ("path", "record", "is_there", "is_answered"),
     [
@@ -210,14 +213,14 @@ VISIT = {"system": "http://snomed.info/sct", "code": "308335008"}
         ("period.start", {"period": {"end": "2021"}}, False, False),
     ],
 )
-def test_a_reason_is_an_answer_and_no_value(tmp_path, path, record, is_there, is_answered):
+def test_a_reason_is_an_answer_and_no_value(tmp_path, path, record, is_there, is_answered, encounter):
     """As a record gets there: through silver's own typing, which keeps in `_rest` what it does not type."""
     text = json.dumps({"resourceType": "Encounter", "id": "e1"} | record)
     moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     row = dict(zip(COLUMNS, ("f", "hash", moment, 0, text), strict=True))
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "bronze.parquet")
     unit = {"sources": [(tmp_path / "bronze.parquet", None)], "silo": "s"}
-    done = standardise_part(unit | {"table": tmp_path / "t", "rejects": tmp_path / "rejects"}, ENCOUNTER)
+    done = standardise_part(unit | {"table": tmp_path / "t", "rejects": tmp_path / "rejects"}, encounter)
     part = tmp_path / "t" / done["part"]["path"]
-    asked = f"{present_sql(ENCOUNTER, path)}, {answered_sql(ENCOUNTER, path)} IS NOT NULL"
+    asked = f"{present_sql(encounter, path)}, {answered_sql(encounter, path)} IS NOT NULL"
     assert duckdb.execute(f"SELECT {asked} FROM '{part}'").fetchall() == [(is_there, is_answered)]
