@@ -20,6 +20,7 @@ from cohortlake.core.rules import (
     Ordered,
     Present,
     Resolves,
+    Rule,
     ValueOrReason,
     WellFormed,
 )
@@ -31,20 +32,33 @@ from spark_jobs.staged import PLACE
 
 # The names of the checks across tables that a row failed, from `expectations.links`.
 FAILED = "_failed"
+NO_COLUMNS: Mapping[str, str] = {}
+
+
+# What a column is called whose value is computed here before Great Expectations judges it; Data Docs show the name.
+HELPER = "helper column: "
 
 
 @dataclass(frozen=True)
 class Audited:
-    """A check with the column of the audit query that it judges, and that column's SQL."""
+    """A check with the column of the audited table that it judges, and that column's SQL.
+
+    `helper` says what a helper column holds; it is empty where the column is an element of the record as it stands.
+    """
 
     check: Check
     column: str
     sql: str
+    helper: str = ""
 
     @property
     def is_across(self) -> bool:
         """Whether it is judged against other tables."""
         return isinstance(self.check.rule, Resolves | InLife)
+
+
+def _helper(check: Check, column: str, sql: str, what: str) -> Audited:
+    return Audited(check, f"{HELPER}{column}", sql, what)
 
 
 def audit_columns(checks: Iterable[Check], tree: Node) -> list[Audited]:
@@ -60,31 +74,58 @@ def audit_columns(checks: Iterable[Check], tree: Node) -> list[Audited]:
 
 
 def _audited(check: Check, tree: Node) -> Audited:
-    path = check.element.replace(".", " ")
+    path, rule = check.element, check.rule
     if check.sql:
-        return Audited(check, path, check.sql)
-    rule = check.rule
+        return _helper(check, path, check.sql, f"the SQL of expectations/extras/{tree.name}.yaml")
     if isinstance(rule, Resolves):
-        return Audited(check, f"{path} resolves", _across_sql(tree, check))
+        what = "false where one of its references points at nothing staged or live, null without a reference"
+        return _helper(check, f"{path} resolves", _across_sql(tree, check), what)
     if isinstance(rule, InLife):
-        return Audited(check, f"{path} in life ({rule.edge})", _across_sql(tree, check))
+        what = f"false where its day lies outside the patient's life ({rule.edge}), null without a day"
+        return _helper(check, f"{path} in life ({rule.edge})", _across_sql(tree, check), what)
     if isinstance(rule, Form):
-        return Audited(check, f"{path} ({type(rule).__name__})", form_sql(tree, check))
+        what = "whether no value in the record breaks the rule"
+        return _helper(check, f"{path} ({type(rule).__name__})", form_sql(tree, check), what)
     if isinstance(rule, Ordered):
-        return Audited(check, f"{path} seconds", period_seconds(element_sql(tree, check.element)[0]))
+        seconds = period_seconds(element_sql(tree, path)[0])
+        return _helper(check, f"{path} seconds", seconds, "seconds from the period's start to its end, at most")
     if isinstance(rule, ValueOrReason):
-        return Audited(check, f"{path} (value or reason)", answered_sql(tree, check.element))
-    is_choice = check.element.endswith("[x]")
-    node = None if is_choice else find(tree, check.element)
-    if isinstance(rule, Present) and (node is None or node.children or element_sql(tree, check.element)[1]):
-        return Audited(check, f"{path} (any)", f"CASE WHEN {present_sql(tree, check.element)} THEN true END")
-    sql, is_list = element_sql(tree, check.element)
+        what = "true where it has a value, or an extension or a code in its place; else null"
+        return _helper(check, f"{path} (value or reason)", answered_sql(tree, path), what)
+    return _of_element(check, tree)
+
+
+def _of_element(check: Check, tree: Node) -> Audited:
+    """The column of a check of an element's own value."""
+    path, rule = check.element, check.rule
+    node = None if path.endswith("[x]") else find(tree, path)
+    if isinstance(rule, Present) and (node is None or node.children or element_sql(tree, path)[1]):
+        sql = f"CASE WHEN {present_sql(tree, path)} THEN true END"
+        return _helper(check, f"{path} (any)", sql, "true where any value is in it, else null")
+    sql, is_list = element_sql(tree, path)
+    if node is not None and isinstance(rule, OneOf) and node.type in ARROW:
+        rule = OneOf(tuple(_typed(node, code) for code in rule.codes))
+        check = replace(check, rule=rule)
     if node is not None and isinstance(rule, OneOf) and node.children:
-        return Audited(check, f"{path} code", _concept_sql(node, sql, is_list, rule.codes))
+        what = "the code that its binding judges: the first unknown one, else the first"
+        return _helper(check, f"{path} code", _concept_sql(node, sql, is_list, rule.codes), what)
     if is_list:
-        return Audited(check, path, _worst_sql(sql, rule))
+        what = "of the list's values, the first that breaks the rule, else the first"
+        return _helper(check, f"{path} ({_kind(rule)})", _worst_sql(sql, rule), what)
+    if node is not None and node.type == "decimal":
+        # As a number: 0.30 is 0.3 (https://hl7.org/fhir/R4/datatypes.html#decimal), on each engine.
+        return Audited(check, path, f"CAST({sql} AS DOUBLE)")
     is_text = node is not None and node.type not in ARROW
     return Audited(check, path, text_sql(sql) if is_text else sql)
+
+
+def _typed(node: Node, code: str | float) -> str | float:
+    """A declared code of an element that is a number or a boolean, as such."""
+    return str(code).lower() == "true" if node.type == "boolean" else float(code)
+
+
+def _kind(rule: Rule) -> str:
+    return f"{type(rule).__name__} {rule.type}" if isinstance(rule, WellFormed) else type(rule).__name__
 
 
 def _across_sql(tree: Node, check: Check) -> str:
@@ -95,7 +136,8 @@ def _across_sql(tree: Node, check: Check) -> str:
 def breaks_sql(value: str, rule: OneOf | Matches | WellFormed) -> str:
     """Whether a value breaks a rule; null does not."""
     if isinstance(rule, OneOf):
-        return f"{value} NOT IN ({', '.join(literal(code) for code in rule.codes)})"
+        codes = (literal(code) if isinstance(code, str) else str(code) for code in rule.codes)
+        return f"{value} NOT IN ({', '.join(codes)})"
     pattern = FHIR_DATES[rule.type] if isinstance(rule, WellFormed) else rule.pattern
     broken = f"NOT regexp_full_match({value}, {literal(pattern)})"
     is_no_day = f"{first_day(value)} IS NULL"
@@ -108,7 +150,7 @@ def _worst_sql(values: str, rule: object) -> str:
     return f"coalesce(list_filter({values}, lambda x: {breaks_sql('x', rule)})[1], {values}[1])"
 
 
-def _concept_sql(node: Node, sql: str, is_list: bool, codes: Iterable[str]) -> str:
+def _concept_sql(node: Node, sql: str, is_list: bool, codes: Iterable[str | float]) -> str:
     """The code of a Coding or CodeableConcept that its binding judges: one of the binding's where it has one.
 
     Codes of other systems may stand beside it (https://hl7.org/fhir/R4/terminologies.html#unbound).
@@ -125,12 +167,17 @@ def _concept_sql(node: Node, sql: str, is_list: bool, codes: Iterable[str]) -> s
     return _worst_sql(f"list_transform({sql}, lambda concept: {of_one.format('concept', listed)})", OneOf(tuple(codes)))
 
 
-def audit_sql(items: Sequence[Audited], define: Mapping[str, str], key: Sequence[str] = PLACE) -> str:
-    """The audit query over a view `staged`. `define` are columns that the checks' SQL builds on.
+def audit_sql(items: Sequence[Audited], define: Mapping[str, str], more: Mapping[str, str] = NO_COLUMNS) -> str:
+    """The audit query over a view `staged`: the rows' places, and each value that is judged.
 
-    Where a check is across tables, `staged` has the column `FAILED`.
+    `define` are columns that the checks' SQL builds on, `more` further columns to give, by name. Where a check is
+    across tables, `staged` has the column `FAILED`.
     """
-    columns = {item.column: item.sql for item in items if item.column not in key}
-    listed = [*(f'"{name}"' for name in key), *(f"{sql} AS {identifier(name)}" for name, sql in columns.items())]
+    columns = {item.column: item.sql for item in items}
+    columns |= {name: sql for name, sql in more.items() if name not in columns}
+    listed = [
+        *(f'"{name}"' for name in PLACE),
+        *(f"{sql} AS {identifier(name)}" for name, sql in columns.items() if name not in PLACE),
+    ]
     defined = "".join(f', {sql} AS "{name}"' for name, sql in define.items())
     return f"SELECT {', '.join(listed)} FROM (SELECT *{defined} FROM staged)"  # noqa: S608

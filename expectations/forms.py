@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from cohortlake.core.catalog import Node
 from cohortlake.core.catalog.resource import leaves
@@ -11,6 +12,7 @@ from cohortlake.core.rules import (
     FHIR_FORMS,
     FHIR_ID,
     FHIR_LEAST,
+    INK,
     Check,
     Form,
     HasRequired,
@@ -23,7 +25,7 @@ from cohortlake.core.sql import literal
 from expectations.paths import element_sql, find
 
 # Of a record's own server, of another one, contained (`#id`), or conditional (`Patient?identifier=...`).
-ELSEWHERE = r"#\S*|[A-Za-z][A-Za-z0-9+.\-]*:\S+"
+ELSEWHERE = rf"#({INK})?|[A-Za-z][A-Za-z0-9+.\-]*:{INK}"
 _Breaks = Callable[[str], str]
 
 
@@ -43,13 +45,12 @@ def _broken(tree: Node, path: str, rule: Form) -> Iterator[str]:
     elif isinstance(rule, NoEmptyList):
         for at in _lists(tree):
             *above, last = at
-            yield _any(tree, above, lambda value, last=last: f"len({_child(value, last)}) = 0")
+            yield _any(tree, above, partial(_is_empty, last))
     elif isinstance(rule, Refers):
         pattern = literal(_reference(rule.targets))
         yield _any(tree, path.split("."), lambda value: f"NOT regexp_full_match({value}.reference, {pattern})")
     elif isinstance(rule, HasRequired):
-        at = path.split(".")
-        yield _any(tree, at, lambda value: _lacks(find(tree, path), value, rule.elements))
+        yield _any(tree, path.split("."), lambda value: _lacks(find(tree, path), value, rule.elements))
     elif isinstance(rule, OneType):
         *above, choice = path.split(".")
         node = find(tree, ".".join(above)) if above else tree
@@ -68,6 +69,10 @@ def _any(tree: Node, path: Iterable[str], breaks: _Breaks) -> str:
     return f"coalesce({breaks(sql)}, false)"
 
 
+def _is_empty(name: str, value: str) -> str:
+    return f"len({_child(value, name)}) = 0"
+
+
 def _child(value: str, name: str) -> str:
     return f'{value}."{name}"' if value else f'"{name}"'
 
@@ -84,7 +89,7 @@ def _is_malformed(value: str, kind: str) -> str:
 
 def _reference(targets: tuple[str, ...]) -> str:
     types = "[A-Z][A-Za-z]+" if not targets or "Resource" in targets else "|".join(targets)
-    return rf"{ELSEWHERE}|({types})(/{FHIR_ID}(/_history/{FHIR_ID})?|\?\S+)"
+    return rf"{ELSEWHERE}|({types})(/{FHIR_ID}(/_history/{FHIR_ID})?|\?{INK})"
 
 
 def _lacks(node: Node, value: str, names: Iterable[str]) -> str:

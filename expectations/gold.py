@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 from deltalake import DeltaTable
@@ -16,13 +15,14 @@ from cohortlake.core.checks import gold_checks
 from cohortlake.core.rules import Check
 from expectations import completeness
 from expectations.books import gold_books
-from expectations.examine import Plan, counted, examine, slices, with_judged
-from expectations.verdict import Verdict, conclude
+from expectations.verdict import Outcome, Verdict, conclude
 from spark_jobs import delta
 from spark_jobs.batches import read_batch
 from spark_jobs.context import Context, StepResult
-from spark_jobs.parallel import Unit, run_units
 from spark_jobs.staged import Staged
+
+if TYPE_CHECKING:
+    from expectations.validate import Table as Judgeable
 
 # DuckDB's names of the types that a declaration uses.
 TYPES = {"VARCHAR": "STRING", "INTEGER": "INT", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP"}
@@ -54,9 +54,6 @@ class GoldFacts:
         if not staged.parts:
             return facts
         found = {row[0]: row[1] for row in self._duckdb.execute(f'DESCRIBE "{name}"').fetchall()}
-        facts[f"{name}.undeclared_columns"] = len(set(found) - set(table.columns))
-        key = ", ".join(f'"{column}"' for column in table.key)
-        facts[f"{name}.duplicate_keys"] = self._one(f'SELECT count(*) - count(DISTINCT ({key})) FROM "{name}"')  # noqa: S608
         for column, declared in table.columns.items():
             kind = found.get(column)
             facts[f"{name}.{column}.type"] = TYPES.get(str(kind), kind)
@@ -75,45 +72,38 @@ class GoldFacts:
 
 def gate_gold(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepResult:
     """Gate the staged tables of gold. Raises GateFailedError where a check of severity `fail` failed."""
-    facts = GoldFacts(ctx, staged)
-    checks = {name: gold_checks(ctx.catalog.tables[name]) for name in staged}
-    rows = {
-        name: tuple((check, check.element) for check in checks[name] if not check.is_fact)
-        for name, table in staged.items()
-        if table.rows
-    }
-    plans = {name: _plan(f"gold.{name}.rows", of) for name, of in rows.items()}
-    files = folder / "gate"
-    shutil.rmtree(files, ignore_errors=True)
-    units = [
-        unit
-        for name, of in rows.items()
-        for unit in slices(name, ctx.lake.gold(name), staged[name].parts, len(of), None, files)
-    ]
-    units.sort(key=lambda unit: -int(unit["rows"]))
-    found: dict[str, list[Unit]] = {name: [] for name in staged}
-    for one in with_judged(units, run_units(ctx.spark, units, partial(examine, plans=plans)), plans, files):
-        found[one["plan"]].append(one)
-    shutil.rmtree(files, ignore_errors=True)
     from expectations.validate import Examiner
 
-    examiner = Examiner(ctx.lake, ctx.run_id)
+    facts, examiner = GoldFacts(ctx, staged), Examiner(ctx.lake, ctx.run_id)
     batch = read_batch(folder) or {}
     profile = completeness.of_gold(ctx, staged, batch.get("made_from", {}).get("silver", {}))
+    files = folder / "gate"
+    shutil.rmtree(files, ignore_errors=True)
     verdicts = []
-    for name, table in staged.items():
-        judged = (
-            examiner.judge_rows(f"gold.{name}.rows", rows[name], table.rows, counted(found[name])) if table.rows else []
-        )
-        about = [*(check for check in checks[name] if check.is_fact), *profile.checks(name)]
-        known = facts.of(ctx.catalog.tables[name]) | profile.facts(name)
+    for done, (name, table) in enumerate(staged.items()):
+        ctx.progress(done, len(staged), name)
+        declared = ctx.catalog.tables[name]
+        checks = gold_checks(declared)
+        judged: list[Outcome] = []
+        if table.rows:
+            paths = [ctx.lake.gold(name) / part.path for part in table.parts]
+            rows = [check for check in checks if not check.is_fact]
+            judged, _ = examiner.judge_rows(_table(declared, rows, paths, table.rows), files / "spill")
+        about = [*(check for check in checks if check.is_fact), *profile.checks(name)]
+        known = facts.of(declared) | profile.facts(name)
         judged += examiner.judge_facts(f"gold.{name}.table", known, about)
         verdicts.append(Verdict(name, table.rows, judged))
+    shutil.rmtree(files, ignore_errors=True)
     docs = examiner.write_docs()
     with profile.kept():
         return conclude(ctx, folder, verdicts, gold_books(ctx, staged), docs, "gold")
 
 
-def _plan(suite: str, checks: tuple[tuple[Check, str], ...]) -> Plan:
-    columns = dict.fromkeys(f'"{column}"' for _, column in checks)
-    return Plan(suite, f"SELECT {', '.join(columns)} FROM staged", checks)  # noqa: S608
+def _table(declared: Table, checks: Sequence[Check], files: Sequence[Path], rows: int) -> Judgeable:
+    """A curated table with its declared checks, and those that users brought for it; it is judged as it stands."""
+    from expectations import own
+    from expectations.suites import judged
+    from expectations.validate import Table as Judgeable
+
+    listed = (*(judged(check, check.element) for check in checks), *own.gold_checks(declared))
+    return Judgeable(f"gold.{declared.name}.rows", "SELECT * FROM staged", files, rows, listed)

@@ -1,108 +1,105 @@
-"""Great Expectations' verdicts on the rows that may fail: the ones that do, by check, and where they are kept.
+"""Great Expectations' verdicts on an audited table, and the rows that fail, by check.
 
-Importing it takes seconds, and each check some milliseconds of planning. So the driver asks it, once a table, and only
-what some row may fail.
+Its SQL engine counts, over every row, what each expectation takes and what not, in a few queries of a table. Only of a
+check that fails is the query of its rows asked for: Great Expectations writes it, and it is run here, since Great
+Expectations gives 200 rows of it at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import great_expectations as gx
-import pandas as pd
+import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
-from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
+from great_expectations import ExpectationSuite
 
-from cohortlake.core.rules import Check
-from expectations.examine import FAILED_ROWS, MANY, ExpectationsError, Plan
-from expectations.suites import suite
-from spark_jobs.parallel import Unit
+from cohortlake.core.sql import literal
+from expectations.engine import table_batch
+from expectations.examine import AUDITED, ExpectationsError
+from expectations.suites import Judged, suite
 from spark_jobs.staged import PLACE
 
-VERDICTS = "BOOLEAN_ONLY"
-# Great Expectations names the failing rows by their position, without their values.
-FAILURES = {"result_format": "COMPLETE", "partial_unexpected_count": 0}
-
-
-def judge(plan: Plan, suspects: Collection[str], frame: pd.DataFrame, rejects: Path) -> Unit:
-    """Hold audited rows to the checks of a plan that they may fail.
-
-    Gives how many fail each check, and the file of those to keep back, if any. Raises ExpectationsError.
-    """
-    checks = [item for item in plan.checks if item[0].name in suspects]
-    found = validate(plan.suite, frame, checks, FAILURES)
-    failing = [check for check, _ in checks if not found[check.name]["success"]]
-    held: dict[int, list[str]] = {}
-    noted: dict[int, list[str]] = {}
-    for check in failing:
-        rows = held if check.severity == "quarantine" else noted
-        for position in found[check.name]["result"]["unexpected_index_list"]:
-            rows.setdefault(position, []).append(check.name)
-    if held:
-        _keep(rejects, frame, held, noted)
-    failed = {check.name: found[check.name]["result"]["unexpected_count"] for check in failing}
-    return {"failed": failed, "rejects": str(rejects) if held else None}
-
-
-def judge_listed(units: Sequence[Unit], plans: Mapping[str, Plan], rejects: Path) -> Iterator[Unit]:
-    """What comes of the rows that the tasks listed, a table's together as far as memory allows. As `judge`."""
-    for name, plan in plans.items():
-        listed = [unit for unit in units if unit["plan"] == name and unit["listed"]]
-        suspects = {check for unit in listed for check in unit["suspects"]}
-        for number, tables in enumerate(_groups([Path(unit["listed"]) for unit in listed])):
-            frame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
-            yield {"plan": name} | judge(plan, suspects, frame, rejects / f"{name}-listed-{number}.parquet")
-
-
-def _groups(files: Sequence[Path]) -> Iterator[list[pa.Table]]:
-    """The files' rows in groups of `MANY` rows or a few more."""
-    group: list[pa.Table] = []
-    for file in files:
-        group.append(pq.read_table(file))
-        if sum(table.num_rows for table in group) >= MANY:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def _keep(path: Path, frame: pd.DataFrame, held: Mapping[int, list[str]], noted: Mapping[int, list[str]]) -> None:
-    """Write the failing rows: their place, the checks that keep them back, and those that only warn."""
-    positions = sorted(held)
-    places = {name: frame[name].iloc[positions].tolist() for name in PLACE}
-    names = {"checks": [held[row] for row in positions], "warned": [noted.get(row, []) for row in positions]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pydict(places | names, FAILED_ROWS), path)
-
-
-@cache
-def _source() -> Any:
-    """The process's own source of frames; no store, no page."""
-    config = DataContextConfig(store_backend_defaults=InMemoryStoreBackendDefaults(), analytics_enabled=False)
-    context = gx.get_context(mode="ephemeral", project_config=config)
-    context.variables.progress_bars = {"globally": False}
-    return (
-        context.data_sources.add_pandas("frames")
-        .add_dataframe_asset("rows")
-        .add_batch_definition_whole_dataframe("all")
-    )
+# Counts by Great Expectations' own queries over every row, and no value of a row.
+COUNTS = {"result_format": "BASIC", "exclude_unexpected_values": True, "partial_unexpected_count": 0}
+QUERIES = COUNTS | {"return_unexpected_index_query": True, "unexpected_index_column_names": list(PLACE)}
+# Of one-row tables of facts, which are no row's values.
+FACTS = {"result_format": "BASIC", "partial_unexpected_count": 1}
+FAILED_ROWS = pa.schema(
+    [("_file_hash", pa.string()), ("_offset", pa.int64()), ("id", pa.string())]
+    + [(name, pa.list_(pa.string())) for name in ("checks", "warned")]
+)
+# Faults whose words are names and SQL that were declared; others may hold a value.
+NAMING = ("BinderException", "CatalogException", "ParserException", "does not exist", "not supported", "NotImplemented")
 
 
 def validate(
-    name: str, frame: pd.DataFrame, checks: Sequence[tuple[Check, str]], result_format: Any
-) -> dict[str, dict[str, Any]]:
-    """A frame held to checks of its columns: each check's `success` and `result`. Raises ExpectationsError."""
-    batch = _source().get_batch({"dataframe": frame})
-    found = {}
-    for one in batch.validate(suite(name, checks), result_format=result_format).results:
+    connection: duckdb.DuckDBPyConnection, wanted: ExpectationSuite, result_format: Any, rows: int | None = None
+) -> Any:
+    """What Great Expectations says of the audited table by a suite: its suite validation result.
+
+    Raises ExpectationsError where it could not compute an expectation, or did not judge `rows` rows by it.
+    """
+    with table_batch(connection, AUDITED) as batch:
+        found = batch.validate(wanted, result_format=result_format)
+    if len(found.results) != len(wanted.expectations):
+        raise ExpectationsError(f"{wanted.name}: {len(found.results)} of {len(wanted.expectations)} checks were judged")
+    for one in found.results:
         check = one.expectation_config.meta["check"]
         info = one.exception_info or {}
         for fault in [info] if "raised_exception" in info else list(info.values()):
             if fault and fault["raised_exception"]:
-                raise ExpectationsError(f"{name}: {check} could not be computed: {fault['exception_message']}")
-        found[check] = {"success": bool(one.success), "result": one.result}
+                raise ExpectationsError(f"{wanted.name}: {check} could not be computed{_words(fault)}")
+        judged = (one.result or {}).get("element_count")
+        if rows is not None and judged is not None and judged != rows:
+            raise ExpectationsError(f"{wanted.name}: {check} judged {judged} rows of {rows}")
     return found
+
+
+def _words(fault: Any) -> str:
+    message = str(fault.get("exception_message") or "").strip()
+    whole = message + str(fault.get("exception_traceback") or "")
+    return f": {message.splitlines()[0]}" if message and any(word in whole for word in NAMING) else ""
+
+
+def by_check(result: Any) -> dict[str, Any]:
+    """A suite's results by the checks' names."""
+    return {one.expectation_config.meta["check"]: one for one in result.results}
+
+
+def failing_rows(connection: duckdb.DuckDBPyConnection, checks: Sequence[Judged], result: Any) -> pa.Table:
+    """The rows that fail a check of severity `quarantine`, as FAILED_ROWS: all of them, with all that they fail.
+
+    Raises ExpectationsError where a check's rows are not as many as Great Expectations counted.
+    """
+    failed = {name: one for name, one in by_check(result).items() if not one.success}
+    held = [one for one in checks if one.check.name in failed and one.check.severity == "quarantine"]
+    if not held:
+        return FAILED_ROWS.empty_table()
+    noted = [one for one in checks if one.check.name in failed and one.check.severity != "quarantine" and one.has_rows]
+    queries = _queries(connection, result.suite_name, [*held, *noted])
+    place = ", ".join(PLACE)
+    connection.execute(f"CREATE TABLE failing AS SELECT {place}, 0 AS number, '' AS name FROM {AUDITED} LIMIT 0")  # noqa: S608
+    for number, one in enumerate([*held, *noted]):
+        name = one.check.name
+        added = f"INSERT INTO failing SELECT {place}, {number}, {literal(name)} FROM ({queries[name]})"  # noqa: S608
+        [(count,)] = connection.execute(added).fetchall()
+        counted = failed[name].result.get("unexpected_count")
+        if counted is not None and counted != count:
+            raise ExpectationsError(f"{result.suite_name}: {name} fails for {counted} rows, but {count} were found")
+    names = "list(name ORDER BY number) FILTER (WHERE number {} " + f"{len(held)})"
+    found = connection.execute(
+        f"SELECT {place}, {names.format('<')} AS checks, coalesce({names.format('>=')}, []) AS warned "  # noqa: S608
+        f"FROM failing GROUP BY {place} HAVING bool_or(number < {len(held)}) ORDER BY {place}"
+    )
+    return found.arrow().read_all().cast(FAILED_ROWS)
+
+
+def _queries(connection: duckdb.DuckDBPyConnection, name: str, checks: Sequence[Judged]) -> dict[str, str]:
+    """The SQL of the rows that fail each check, as Great Expectations writes it."""
+    mapped = [one for one in checks if one.rows_sql is None]
+    found = {one.check.name: one.rows_sql.format(batch=AUDITED) for one in checks if one.rows_sql}
+    if mapped:
+        result = validate(connection, suite(name, mapped), QUERIES)
+        found |= {check: one.result["unexpected_index_query"] for check, one in by_check(result).items()}
+    return {check: sql.strip().rstrip(";") for check, sql in found.items()}

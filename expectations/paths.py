@@ -7,6 +7,8 @@ from cohortlake.core.checks import choice_elements
 from cohortlake.core.sql import literal
 from spark_jobs.fhir_types import ARROW
 
+EXTENSIONS = ("extension", "modifierExtension")
+
 
 def find(tree: Node, path: str) -> Node:
     """The node at a path."""
@@ -59,11 +61,12 @@ def present_sql(tree: Node, path: str) -> str:
 def answered_sql(tree: Node, path: str) -> str:
     """True where the element has a value, or says why it has none; else null.
 
-    What it says is an extension of the element, or of one that it lies in, which `_rest` then holds
+    What it says is an extension of the element, or of one that it lies in, which its column or `_rest` then holds
     (https://hl7.org/fhir/R4/extension-data-absent-reason.html), or a code of `REASONS`. `_rest` is read only of rows
     without a value, since each look parses it.
     """
-    said = [f"len(json_extract(_rest, '{at}.extension[*].url')) > 0" for at in _extended(tree, path)]
+    said = [f"len(list_filter({one}, lambda e: e.url IS NOT NULL)) > 0" for one in _typed_extensions(tree, path)]
+    said += [f"len(json_extract(_rest, '{at}.extension[*].url')) > 0" for at in _extended(tree, path)]
     coded = []
     for name in _elements(tree, path):
         sql, is_list = element_sql(tree, name)
@@ -85,6 +88,19 @@ def _extended(tree: Node, path: str) -> list[str]:
             mark = "_" if not node.children else ""
             found[f"{at}.{mark}{step}{each}"] = None
             at = f"{at}.{step}{each}"
+    return list(found)
+
+
+def _typed_extensions(tree: Node, path: str) -> list[str]:
+    """The columns of extensions of an element, and of those that it lies in, where silver types them."""
+    found: dict[str, None] = {}
+    for name in _elements(tree, path):
+        steps = name.split(".")
+        for depth in range(1, len(steps) + 1):
+            at = ".".join(steps[:depth])
+            extension = find(tree, at).children.get("extension")
+            if extension is not None and "url" in extension.children:
+                found[element_sql(tree, f"{at}.extension")[0]] = None
     return list(found)
 
 
@@ -113,8 +129,9 @@ def _has_value(node: Node, sql: str, depth: int = 0) -> str:
 
 def _has_one(node: Node, sql: str, depth: int) -> str:
     if node.children:
-        within = (_has_value(child, f'{sql}."{child.name}"', depth) for child in node.children.values())
-        has = "(" + " OR ".join(within) + ")"
+        # An extension says something about a value, and is none; but an Extension may be made of others.
+        valued = [child for child in node.children.values() if node.type == "Extension" or child.name not in EXTENSIONS]
+        has = "(" + (" OR ".join(_has_value(one, f'{sql}."{one.name}"', depth) for one in valued) or "false") + ")"
         return f"({has} AND NOT coalesce({_is_reason(sql)}, false))" if _is_coding(node) else has
     return f"{sql} IS NOT NULL" if node.type in ARROW else f"coalesce({sql} <> '', false)"
 

@@ -8,36 +8,31 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from cohortlake.core.catalog import Node
 from cohortlake.core.checks import silo_checks, strictest
 from expectations import completeness
 from expectations.audit import FAILED, Audited, audit_columns, audit_sql
 from expectations.books import gate_books
-from expectations.examine import FAILED_ROWS, Plan, counted, examine, slices, with_judged
 from expectations.extras import Extras, extras
-from expectations.links import Claimed, Links, claim, claim_units, claimed
+from expectations.links import Links, claim, claim_units, claimed
 from expectations.verdict import Outcome, Verdict, conclude
 from expectations.volumes import Volumes
 from spark_jobs import delta, quarantine
 from spark_jobs.batches import read_batch
 from spark_jobs.context import Context, StepResult
-from spark_jobs.parallel import Unit, run_units
+from spark_jobs.parallel import run_units
 from spark_jobs.staged import Staged
 from spark_jobs.units import Converter, read_units
 
+if TYPE_CHECKING:
+    from expectations.validate import Examiner, Table
+
 DELIVERY = "delivery"
-# The plan of the staged patients' own checks: they are judged before who refers to them.
-REFUSED = "refused"
-
-
-def _work(unit: Unit, plans: Mapping[str, Plan], work: Mapping[str, Claimed], resources: Mapping[str, Node]) -> Unit:
-    return examine(unit, plans) if "plan" in unit else claim(unit, work, resources)
 
 
 class SiloGate:
@@ -58,54 +53,52 @@ class SiloGate:
                 strictest([*checks, *self.extras[name].checks]), ctx.catalog.resources[name]
             )
 
-    def _plan(self, name: str, items: Sequence[Audited], define: Mapping[str, str]) -> Plan:
-        checks = tuple((item.check, item.column) for item in items)
-        return Plan(f"{self.ctx.scope}.{name}", audit_sql(items, define), checks)
+    def table(self, name: str, items: Sequence[Audited], has_failures: bool = False, with_own: bool = True) -> Table:
+        """A staged table with the checks that are to judge it, and those that users brought for it."""
+        from expectations import own
+        from expectations.suites import judged_items
+        from expectations.validate import Table
 
-    def _slices(self, plan: str, name: str, failures: Path | None) -> list[Unit]:
-        folder = self.ctx.lake.silver(name)
-        checks = len(self.items[name])
-        return slices(plan, folder, self.staged[name].parts, checks, failures, self.files)
+        staged = self.staged[name]
+        none = {} if has_failures else {FAILED: "CAST(NULL AS VARCHAR[])"}
+        brought = own.silo_checks(self.ctx.scope, self.ctx.catalog.resources[name]) if with_own else own.NOTHING
+        sql = audit_sql(items, self.extras[name].define | none, brought.columns)
+        files = [self.ctx.lake.silver(name) / part.path for part in staged.parts]
+        checks = (*judged_items(items), *brought.checks)
+        return Table(f"{self.ctx.scope}.{name}", sql, files, staged.rows, checks)
 
-    def _run(self, units: list[Unit], plans: Mapping[str, Plan], work: Mapping[str, Claimed]) -> list[Unit]:
-        """What tasks found, and what came of the rows that they listed.
-
-        The largest runs first, so that no core is left with one at the end.
-        """
+    def claim(self) -> None:
+        """Write what rows say of other rows, and what they can be referred to by, on Spark's executors."""
+        units = claim_units(self.ctx, self.staged, self.files)
+        # The largest first, so that no core is left with one at the end.
         units.sort(key=lambda unit: -int(unit["rows"]))
-        task = partial(_work, plans=plans, work=work, resources=dict(self.ctx.catalog.resources))
+        work = {name: claimed([item.check for item in items]) for name, items in self.items.items()}
+        task = partial(claim, work=work, resources=dict(self.ctx.catalog.resources))
 
         def progress(done: int, total: int) -> None:
-            self.ctx.progress(done, total, f"{done} of {total} parts")
+            self.ctx.progress(done, total, f"references: {done} of {total} parts")
 
-        results = run_units(self.ctx.spark, units, task, marks=self.files / "marks", progress=progress)
-        return with_judged(units, results, plans, self.files)
+        run_units(self.ctx.spark, units, task, marks=self.files / "marks", progress=progress)
 
-    def link(self) -> Links:
-        """Judge what rows say of other rows; patients are held to their own checks first."""
-        shutil.rmtree(self.files, ignore_errors=True)
-        units = claim_units(self.ctx, self.staged, self.files)
-        plans = {}
-        if "Patient" in self.staged:
-            own = [item for item in self.items["Patient"] if not item.is_across and item.check.severity == "quarantine"]
-            plans[REFUSED] = self._plan("Patient", own, self.extras["Patient"].define)
-            units += self._slices(REFUSED, "Patient", None)
-        work = {name: claimed([item.check for item in items]) for name, items in self.items.items()}
-        found = self._run(units, plans, work)
-        return Links(self.ctx, self.files, [one["rejects"] for one in found if one.get("rejects")])
+    def refused(self, examiner: Examiner) -> list[str]:
+        """The file of the staged patients that fail a check of their own: they are judged before who refers to them."""
+        if "Patient" not in self.staged:
+            return []
+        own = [item for item in self.items["Patient"] if not item.is_across and item.check.severity == "quarantine"]
+        rows = examiner.failing(self.table("Patient", own, with_own=False), self.files / "spill")
+        path = self.files / "refused.parquet"
+        pq.write_table(rows, path)
+        return [str(path)] if rows.num_rows else []
 
-    def judge(self, links: Links) -> dict[str, list[Unit]]:
-        """Hold every table to its checks; gives what the tasks found, by table."""
-        plans, units = {}, []
-        for name, items in self.items.items():
+    def judge(self, links: Links, examiner: Examiner) -> tuple[dict[str, list[Outcome]], dict[str, pa.Table]]:
+        """Hold every table to its checks; gives the outcomes and the rows to keep back, by table."""
+        outcomes, rows = {}, {}
+        for done, (name, items) in enumerate(self.items.items()):
+            self.ctx.progress(done, len(self.items), name)
             failures = links.failures(name)
-            none = {} if failures else {FAILED: "CAST(NULL AS VARCHAR[])"}
-            plans[name] = self._plan(name, items, self.extras[name].define | none)
-            units += self._slices(name, name, failures)
-        found: dict[str, list[Unit]] = {name: [] for name in self.staged}
-        for one in self._run(units, plans, {}):
-            found[one["plan"]].append(one)
-        return found
+            table = self.table(name, items, failures is not None)
+            outcomes[name], rows[name] = examiner.judge_rows(table, self.files / "spill", failures)
+        return outcomes, rows
 
     def delivery_facts(self, links: Links, volumes: Volumes) -> dict[str, Any]:
         """What is known of the delivery as a whole: volumes, freshness, keys."""
@@ -114,17 +107,15 @@ class SiloGate:
             facts[f"{self.ctx.scope}.age_days"] = (datetime.datetime.now(datetime.UTC).date() - links.newest).days
         return facts
 
-    def hold(self, found: Mapping[str, list[Unit]]) -> dict[str, int]:
+    def hold(self, failing: Mapping[str, pa.Table]) -> dict[str, int]:
         """Write the failing rows for `publish`, and put them into quarantine; gives how many there are, by table."""
         shutil.rmtree(self.folder / "failed", ignore_errors=True)
         origins = _origins(self.ctx)
         rows: list[dict[str, Any]] = []
         counts = {}
-        for name, units in found.items():
-            files = [unit["rejects"] for unit in units if unit["rejects"]]
-            if not files:
+        for name, failed in failing.items():
+            if not failed.num_rows:
                 continue
-            failed = pa.concat_tables([pq.read_table(file, schema=FAILED_ROWS) for file in files])
             path = self.folder / "failed" / f"{name}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(failed, path)
@@ -156,22 +147,21 @@ def _origins(ctx: Context) -> dict[str, tuple[str, str]]:
 def gate_silo(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepResult:
     """Gate a silo's staged tables, of which there is one at least. Raises GateFailedError."""
     gate = SiloGate(ctx, folder, staged)
+    shutil.rmtree(gate.files, ignore_errors=True)
+    gate.files.mkdir(parents=True)
     ctx.progress(0, 1, "references")
     ctx.spark  # noqa: B018 (started here, once, before a thread shares it)
     with ThreadPoolExecutor(1) as pool:
-        # Great Expectations takes seconds to import: meanwhile the executors work.
-        ready: Future[Any] = pool.submit(_examiner, ctx)
-        links = gate.link()
-        found = gate.judge(links)
-        examiner = ready.result()
+        # Great Expectations takes seconds to import, and judges the patients: meanwhile the executors work.
+        ready: Future[tuple[Examiner, list[str]]] = pool.submit(_first, gate)
+        gate.claim()
+        examiner, refused = ready.result()
+    links = Links(ctx, gate.files, refused)
+    judged, failing = gate.judge(links, examiner)
     volumes = Volumes(ctx, gate.batch)
     profile = completeness.of_delivery(ctx, staged, gate.batch["batch"])
-    verdicts = {}
-    held = gate.hold(found)
-    for name in sorted(staged):
-        checks = [(item.check, item.column) for item in gate.items[name]]
-        outcomes = examiner.judge_rows(f"{ctx.scope}.{name}", checks, staged[name].rows, counted(found[name]))
-        verdicts[name] = Verdict(name, staged[name].rows, outcomes, held.get(name, 0))
+    held = gate.hold(failing)
+    verdicts = {name: Verdict(name, staged[name].rows, judged[name], held.get(name, 0)) for name in sorted(staged)}
     delivery = Verdict(DELIVERY, 1, [])
     facts = gate.delivery_facts(links, volumes) | profile.facts()
     delivered: list[Outcome] = examiner.judge_facts(f"{ctx.scope}.{DELIVERY}", facts, [*gate.facts, *profile.checks()])
@@ -186,7 +176,9 @@ def gate_silo(ctx: Context, folder: Path, staged: Mapping[str, Staged]) -> StepR
     return result
 
 
-def _examiner(ctx: Context) -> Any:
+def _first(gate: SiloGate) -> tuple[Examiner, list[str]]:
+    """The judge, and the patients that it refuses."""
     from expectations.validate import Examiner
 
-    return Examiner(ctx.lake, ctx.run_id)
+    examiner = Examiner(gate.ctx.lake, gate.ctx.run_id)
+    return examiner, gate.refused(examiner)

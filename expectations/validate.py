@@ -1,4 +1,4 @@
-"""What the gate's tasks found, as Great Expectations' own results: kept as JSON by table, and shown as Data Docs.
+"""A run's judgements: tables and facts held to suites, each result kept as Great Expectations' own JSON, and shown.
 
 Neither results nor Data Docs hold any value of a row.
 """
@@ -6,146 +6,124 @@ Neither results nor Data Docs hold any value of a row.
 from __future__ import annotations
 
 import datetime
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import great_expectations as gx
-import pandas as pd
-from great_expectations.core import RunIdentifier
-from great_expectations.core.expectation_validation_result import (
-    ExpectationSuiteValidationResult,
-    ExpectationValidationResult,
-)
-from great_expectations.data_context.types.base import DataContextConfig
-from great_expectations.data_context.types.resource_identifiers import (
-    ExpectationSuiteIdentifier,
-    ValidationResultIdentifier,
-)
+import pyarrow as pa
 
 from cohortlake.core.lake import Lake, write_error
 from cohortlake.core.rules import Check
 from expectations import pages
-from expectations.judge import VERDICTS, validate
-from expectations.suites import suite
+from expectations.audit import HELPER
+from expectations.examine import audited, one_row
+from expectations.judge import COUNTS, FACTS, by_check, failing_rows, validate
+from expectations.suites import Judged, judged, suite
 from expectations.verdict import Outcome
+from spark_jobs.delta import write_json
 
-SITE = "data_docs"
-NO_FAULT = {"raised_exception": False, "exception_traceback": None, "exception_message": None}
+FACT = "a number about the whole table or delivery, counted before"
+# What of a result says nothing of a single row; an `observed_value` does where it is a row's value (a maximum, a mode).
+COUNTED = (
+    "element_count",
+    "unexpected_count",
+    "unexpected_percent",
+    "missing_count",
+    "missing_percent",
+    "unexpected_percent_total",
+    "unexpected_percent_nonmissing",
+)
+OBSERVED = (
+    "expect_table_",
+    "unexpected_rows_expectation",
+    "_unique_value_count_",
+    "_proportion_of_",
+    "_mean_",
+    "_stdev_",
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A staged table to judge: the audit query over its `files`, which hold `rows` rows, and its checks."""
+
+    name: str
+    sql: str
+    files: Sequence[Path]
+    rows: int
+    checks: Sequence[Judged]
 
 
 class Examiner:
-    """Keeps what suites said: suites and results as JSON in `ops/expectations`, and Data Docs as HTML."""
+    """Judges, and keeps what suites said: suites and results as JSON in `ops/expectations`, and Data Docs as HTML."""
 
     def __init__(self, lake: Lake, run_id: str) -> None:
-        self._docs, self._results = lake.docs, lake.ops("expectations")
-        self._lake = lake
-        self._context = gx.get_context(mode="ephemeral", project_config=self._config())
-        self._context.variables.progress_bars = {"globally": False}
-        self._run = RunIdentifier(run_name=run_id, run_time=datetime.datetime.now(datetime.UTC))
-        self._pages: list[Any] = []
+        self._lake, self._run_id = lake, run_id
+        self._results = lake.ops("expectations")
 
-    def _config(self) -> DataContextConfig:
-        def files(folder: Path) -> dict[str, str]:
-            return {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
+    def judge_rows(self, table: Table, spill: Path, failures: Path | None = None) -> tuple[list[Outcome], pa.Table]:
+        """A table's outcomes, kept, and its rows to keep back with the checks that each fails (`FAILED_ROWS`).
 
-        return DataContextConfig(
-            stores={
-                "suites": {"class_name": "ExpectationsStore", "store_backend": files(self._results / "suites")},
-                "results": {"class_name": "ValidationResultsStore", "store_backend": files(self._results / "results")},
-                "checkpoint_store": {"class_name": "CheckpointStore"},
-                "validation_definition_store": {"class_name": "ValidationDefinitionStore"},
-            },
-            expectations_store_name="suites",
-            validation_results_store_name="results",
-            checkpoint_store_name="checkpoint_store",
-            data_docs_sites={
-                SITE: {
-                    "class_name": "SiteBuilder",
-                    "show_how_to_buttons": False,
-                    "store_backend": files(self._docs),
-                    "site_section_builders": {"profiling": "None"},
-                }
-            },
-            analytics_enabled=False,
-        )
+        `failures` are the rows that failed a check across tables, which the audit query then reads.
+        """
+        with audited(table.sql, table.files, spill, failures) as connection:
+            result = validate(connection, suite(table.name, table.checks), COUNTS, table.rows)
+            rows = failing_rows(connection, table.checks, result)
+        return self._keep(table.name, table.checks, result), rows
 
-    def judge_rows(
-        self, name: str, checks: Sequence[tuple[Check, str]], rows: int, counts: Mapping[str, Sequence[int]]
-    ) -> list[Outcome]:
-        """A table's outcomes, kept, from what its tasks counted: values that failed and values that were missing."""
-        outcomes = []
-        for check, _ in checks:
-            failed, missing = counts.get(check.name, (0, 0))
-            outcomes.append(Outcome(check, failed, 100 * failed / max(1, rows - missing)))
-        self._keep(name, checks, outcomes, rows)
-        return outcomes
+    def failing(self, table: Table, spill: Path) -> pa.Table:
+        """As `judge_rows`, for rows alone: nothing is kept of the result."""
+        with audited(table.sql, table.files, spill) as connection:
+            result = validate(connection, suite(table.name, table.checks), COUNTS, table.rows)
+            return failing_rows(connection, table.checks, result)
 
-    def judge_facts(self, name: str, facts: dict[str, Any], checks: Sequence[Check]) -> list[Outcome]:
+    def judge_facts(self, name: str, facts: Mapping[str, Any], checks: Sequence[Check]) -> list[Outcome]:
         """Hold facts, by name, to the checks of them; one that is None or missing is not judged."""
         known = [check for check in checks if facts.get(check.element) is not None]
-        frame = pd.DataFrame({check.element: [facts[check.element]] for check in known})
-        columns = [(check, check.element) for check in known]
-        verdicts = validate(name, frame, columns, VERDICTS) if known else {}
-        outcomes = []
-        for check in known:
-            is_good, found = verdicts[check.name]["success"], facts[check.element]
-            outcomes.append(replace(Outcome(check, 0 if is_good else 1, 0.0 if is_good else 100.0), found=found))
-        self._keep(name, columns, outcomes, 1)
-        return outcomes
+        if not known:
+            return []
+        listed = [judged(check, f"{HELPER}{check.element}", FACT) for check in known]
+        with one_row({f"{HELPER}{check.element}": facts[check.element] for check in known}) as connection:
+            result = validate(connection, suite(name, listed), FACTS, 1)
+        return self._keep(name, listed, result, facts)
 
-    def _keep(self, name: str, checks: Sequence[tuple[Check, str]], outcomes: Sequence[Outcome], rows: int) -> None:
-        """Keep a suite and its results, in place of those of the table's run before."""
-        wanted = suite(name, checks)
-        results = [
-            ExpectationValidationResult(
-                success=not outcome.failed,
-                expectation_config=expectation.configuration,
-                result={
-                    # The values that were judged: a missing one is not.
-                    "element_count": round(100 * outcome.failed / outcome.percent) if outcome.failed else rows,
-                    "unexpected_count": outcome.failed,
-                    "unexpected_percent": outcome.percent,
-                    "partial_unexpected_list": [],
-                },
-                exception_info=dict(NO_FAULT),
-            )
-            for expectation, outcome in zip(wanted.expectations, outcomes, strict=True)
-        ]
-        good = sum(bool(result.success) for result in results)
-        whole = ExpectationSuiteValidationResult(
-            success=good == len(results),
-            results=results,
-            suite_name=name,
-            suite_parameters={},
-            statistics={
-                "evaluated_expectations": len(results),
-                "successful_expectations": good,
-                "unsuccessful_expectations": len(results) - good,
-                "success_percent": 100 * good / len(results) if results else None,
-            },
-            meta={"run_id": self._run, "validation_time": self._run.run_time, "batch_markers": {}}
-            | {"great_expectations_version": gx.__version__},
-        )
-        key = ExpectationSuiteIdentifier(name)
-        page = ValidationResultIdentifier(key, self._run, "rows")
-        for folder in (self._results / "results", self._docs / "validations"):
-            shutil.rmtree(folder.joinpath(*name.split(".")), ignore_errors=True)
+    def _keep(
+        self, name: str, checks: Sequence[Judged], result: Any, facts: Mapping[str, Any] | None = None
+    ) -> list[Outcome]:
+        """Keep a suite and its result in place of those of the run before; gives the outcomes that it tells."""
+        now = datetime.datetime.now(datetime.UTC).isoformat()
+        result.meta |= {"run_id": {"run_name": self._run_id, "run_time": now}, "validation_time": now}
+        told = result.to_json_dict()
+        if facts is None:
+            told["results"] = [_without_values(one) for one in told["results"]]
+        of = {"suites": suite(name, checks).to_json_dict(), "results": told}
         try:
-            self._context.suites.add_or_update(wanted)
-            self._context.validation_results_store.store_validation_results(whole, page)
+            for kind, content in of.items():
+                write_json(self._results.joinpath(kind, *name.split(".")).with_suffix(".json"), content)
         except OSError as error:
             raise write_error(error, self._results) from error
-        self._pages += [key, page]
+        found = by_check(result)
+        return [
+            Outcome.of(one.check, found[one.check.name], None if facts is None else facts[one.check.element])
+            for one in checks
+        ]
 
     def write_docs(self) -> Path:
-        """Write the pages of what was judged, and the index of all. Gives the page to open."""
+        """Write the pages of all that was judged, and their index. Gives the page to open."""
         try:
             with self._lake.lock("docs"):
-                # Its index would be made of every result that the lake holds; ours takes its place.
-                self._context.build_data_docs(site_names=[SITE], resource_identifiers=self._pages, build_index=False)
-                return pages.finish(self._docs, self._results / "results")
+                return pages.write(self._lake.docs, self._results)
         except OSError as error:
-            raise write_error(error, self._docs) from error
+            raise write_error(error, self._lake.docs) from error
+
+
+def _without_values(one: dict[str, Any]) -> dict[str, Any]:
+    """A result of rows as JSON, without what may be a value of one."""
+    kind = one["expectation_config"]["type"]
+    result = {key: value for key, value in one["result"].items() if key in COUNTED}
+    observed = one["result"].get("observed_value")
+    if observed is not None:
+        is_count = any(word in kind for word in OBSERVED)
+        result["observed_value"] = observed if is_count else "not shown: it may be a row's value"
+    return one | {"result": result}

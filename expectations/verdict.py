@@ -18,21 +18,32 @@ VERDICT_FILE = "_verdict.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check came to: how many of the rows failed, and their share of the values it judged, in percent.
+    """What Great Expectations' result of a check says: whether it passed, how many of the rows failed, and their share
+    of the values that it judged, in percent.
 
-    A fact fails once; `found` is what it was.
+    A fact, and what is about a table as a whole, fails once. `found` is what a fact was.
     """
 
     check: Check
+    passed: bool
     failed: int = 0
     percent: float = 0.0
     found: Any = None
+
+    @classmethod
+    def of(cls, check: Check, result: Any, found: Any = None) -> Outcome:
+        """The outcome that a validation result of Great Expectations tells."""
+        passed, told = bool(result.success), result.result or {}
+        count = told.get("unexpected_count")
+        if count is None:
+            return cls(check, passed, 0 if passed else 1, 0.0 if passed else 100.0, found)
+        return cls(check, passed, int(count), float(told.get("unexpected_percent") or 0.0), found)
 
     @property
     def stops(self) -> bool:
         """Whether it stops the publish; a fact has no rows to keep back, so what would quarantine them stops it too."""
         severities = ("fail", "quarantine") if self.check.is_fact else ("fail",)
-        return self.failed > 0 and self.check.severity in severities
+        return not self.passed and self.check.severity in severities
 
 
 @dataclass
@@ -51,7 +62,7 @@ class Verdict:
             return "failed"
         if self.quarantined:
             return "quarantined"
-        return "warned" if any(outcome.failed for outcome in self.outcomes) else "passed"
+        return "warned" if any(not outcome.passed for outcome in self.outcomes) else "passed"
 
 
 def conclude(
@@ -103,7 +114,7 @@ def _told(verdict: Verdict, outcome: Outcome) -> dict[str, Any]:
         "name": check.name,
         "kind": check.kind,
         "severity": check.severity,
-        "verdict": "failed" if outcome.failed else "passed",
+        "verdict": "passed" if outcome.passed else "failed",
         "rows": 1 if check.is_fact else verdict.rows,
         "failed": outcome.failed,
         "percent": round(outcome.percent, 3),

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 import expectations  # noqa: F401 (before Great Expectations: it tells it not to report its use)
 from benchmarks.gate_table import ITEMS, spark_sql
 from benchmarks.peers.worker import serve
-from expectations.suites import suite
+from expectations.suites import judged_items, suite
 from spark_jobs.session import java_environment
 
 MEMORY = "6g"
@@ -42,7 +42,7 @@ def judge(table: str, target: str) -> Mapping[str, Any]:
     cached = time.monotonic()
     source = gx.get_context(mode="ephemeral").data_sources.add_spark("staged")
     batches = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
-    wanted = suite("Observation", [(item.check, item.column) for item in ITEMS])
+    wanted = suite("Observation", judged_items(ITEMS))
     judged = batches.get_batch({"dataframe": frame}).validate(wanted, result_format=KEYS)
     failing = {}
     for one in judged.results:

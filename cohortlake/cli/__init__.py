@@ -45,6 +45,7 @@ def main() -> None:
     """Run the command line; an error of ours is told in two lines, with its own exit code."""
     from cohortlake.cli import (  # noqa: F401 (they register commands)
         audit,
+        checks,
         codes,
         completeness,
         convert,

@@ -21,6 +21,7 @@ from cohortlake.core.rules import (
     FHIR_DATES,
     FHIR_ID,
     Check,
+    Columns,
     Kind,
     Matches,
     OneOf,
@@ -28,6 +29,7 @@ from cohortlake.core.rules import (
     Present,
     Resolves,
     Rule,
+    Unique,
     ValueOrReason,
     WellFormed,
     Within,
@@ -219,8 +221,9 @@ def gold_checks(table: Table) -> list[Check]:
         if column in required
     ]  # fmt: skip
     one = Within(0, 0)
-    checks.append(_fact(name, "key is unique", "conformance", "fail", one, "duplicate_keys", reason))
-    checks.append(_fact(name, "has no undeclared column", "conformance", "fail", one, "undeclared_columns", reason))
+    key, columns = Unique(tuple(table.key)), Columns(tuple(table.columns))
+    checks.append(Check(name, f"{name} key is unique", "conformance", "fail", key, ", ".join(table.key), reason))
+    checks.append(Check(name, f"{name} has no undeclared column", "conformance", "fail", columns, "columns", reason))
     for column, declared in table.columns.items():
         typed = OneOf((declared.type.upper(),))
         checks.append(_fact(f"{name}.{column}", "has its type", "conformance", "fail", typed, "type", reason))

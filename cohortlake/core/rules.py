@@ -20,16 +20,19 @@ FHIR_DATES = {
     "dateTime": rf"{_YEAR}(-{_MONTH}(-{_DAY}(T{_TIME}{_ZONE})?)?)?",
     "instant": rf"{_YEAR}-{_MONTH}-{_DAY}T{_TIME}{_ZONE}",
 }
-_URI = r"\S+"
+# What is written there as \s and \S: XML's four blanks, named here since engines differ on the rest. A no-break space
+# is none of them, so that a URI may hold one (RFC 3987, ucschar).
+BLANK = r"[ \t\r\n]"
+INK = r"[^ \t\r\n]+"
 FHIR_FORMS = {
-    "base64Binary": r"(\s*[0-9a-zA-Z+/=]{4}\s*)+",
-    "canonical": _URI,
-    "code": r"\S+(\s\S+)*",
+    "base64Binary": rf"({BLANK}*[0-9a-zA-Z+/=]{{4}}{BLANK}*)+",
+    "canonical": INK,
+    "code": rf"{INK}({BLANK}{INK})*",
     "id": FHIR_ID,
     "oid": r"urn:oid:[0-2](\.(0|[1-9][0-9]*))+",
     "time": _TIME,
-    "uri": _URI,
-    "url": _URI,
+    "uri": INK,
+    "url": INK,
     "uuid": r"urn:uuid:[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}",
 }
 # The least value of a number.
@@ -51,9 +54,9 @@ class ValueOrReason:
 
 @dataclass(frozen=True)
 class OneOf:
-    """The value (of a list: each of them) is one of the codes."""
+    """The value (of a list: each of them) is one of the codes; of an element that is a number, one of the numbers."""
 
-    codes: tuple[str, ...]
+    codes: tuple[str | float, ...]
 
 
 @dataclass(frozen=True)
@@ -130,12 +133,34 @@ class Refers:
 
 
 @dataclass(frozen=True)
+class Unique:
+    """No two rows have the same values in all of the columns."""
+
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The table has these columns and no other one."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Brought:
+    """An expectation that a user brought (`expectations/own`), run as given; `type` is what it is called there."""
+
+    type: str
+
+
+@dataclass(frozen=True)
 class NoEmptyList:
     """No list in the record is empty."""
 
 
 Form = ValuesWellFormed | HasRequired | OneType | Refers | NoEmptyList
-Rule = Present | ValueOrReason | OneOf | Matches | WellFormed | Within | Holds | Ordered | Resolves | InLife | Form
+OfRows = Present | ValueOrReason | OneOf | Matches | WellFormed | Within | Holds | Ordered | Resolves | InLife | Form
+Rule = OfRows | Unique | Columns | Brought
 
 
 @dataclass(frozen=True)

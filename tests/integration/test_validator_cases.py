@@ -23,8 +23,9 @@ from cohortlake.core.catalog.resource import whole_tree
 from cohortlake.core.checks import r4_checks
 from cohortlake.core.fhir.definitions import elements, primitive_types, resource_types
 from expectations.audit import FAILED, audit_columns, audit_sql
-from expectations.examine import Plan, counted, examine, slices, with_judged
-from spark_jobs.delta import Part
+from expectations.examine import audited
+from expectations.judge import COUNTS, by_check, validate
+from expectations.suites import judged_items, suite
 from spark_jobs.standardise_fhir import COLUMNS, standardise_part
 
 SHARED = Path(os.environ.get("COHORTLAKE_DATA", Path(__file__).parents[3] / "shared/data"))
@@ -118,13 +119,10 @@ def judge(file: Path, folder: Path) -> Judged:
         found.rejected = pq.read_table(done["rejects"])["reason"].to_pylist()
     if done["rows"]:
         items = audit_columns([check for check in r4_checks(tree) if not check.is_fact], tree)
-        checks = tuple((item.check, item.column) for item in items)
-        plan = Plan(f"cases.{name}", audit_sql(items, {FAILED: "CAST(NULL AS VARCHAR[])"}), checks)
-        parts = [Part(**done["part"])]
-        units = slices(name, folder / name, parts, len(checks), None, folder / "held")
-        results = [examine(one, {name: plan}) for one in units]
-        judged = with_judged(units, results, {name: plan}, folder / "held")
-        found.failed = {check for check, (n, _) in counted(judged).items() if n}
+        sql = audit_sql(items, {FAILED: "CAST(NULL AS VARCHAR[])"})
+        with audited(sql, [folder / name / done["part"]["path"]], folder / "spill") as connection:
+            result = validate(connection, suite(f"cases.{name}", judged_items(items)), COUNTS, done["rows"])
+        found.failed = {check for check, one in by_check(result).items() if not one.success}
     return found
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cohortlake.core.catalog.resource import resource_tree
 from cohortlake.core.checks import choice_elements
-from cohortlake.core.rules import FHIR_ID, Check, Matches, OneOf, Within
+from cohortlake.core.rules import FHIR_ID, Check, Holds, Matches, OneOf, Present, Resolves, Within
 from cohortlake.core.sql import literal
 from expectations.audit import audit_columns, audit_sql
 from expectations.paths import answered_sql, element_sql, first_day, last_day, period_seconds, present_sql
@@ -156,21 +156,40 @@ def test_checks_of_one_value_share_a_column_and_others_do_not():
         Check("Patient", "three", "conformance", "warn", Within(0, 1), "gender", sql="length(_g)"),
     ]
     items = audit_columns(checks, PATIENT)
-    assert [item.column for item in items] == ["gender", "gender", "gender*"]
+    assert [item.column for item in items] == ["gender", "gender", "helper column: gender"]
     connection = duckdb.connect()
     connection.execute("""CREATE TABLE staged AS SELECT 'h' AS _file_hash, 1 AS _offset, 'p' AS id, '' AS "gender" """)
-    found = connection.execute(audit_sql(items, {"_g": "gender"}))
-    assert [column[0] for column in found.description] == ["_file_hash", "_offset", "id", "gender", "gender*"]
-    assert found.fetchall() == [("h", 1, "p", None, 0)]
+    found = connection.execute(audit_sql(items, {"_g": "gender"}, {"gender": "'twice'", "more": "7"}))
+    names = ["_file_hash", "_offset", "id", "gender", "helper column: gender", "more"]
+    assert [column[0] for column in found.description] == names
+    assert found.fetchall() == [("h", 1, "p", None, 0, 7)]
+
+
+def test_two_values_of_one_name_have_two_columns_and_what_is_computed_says_so():
+    resolves = Check("Patient", "r", "conformance", "warn", Resolves(("Organization",)), "managingOrganization")
+    tree = resource_tree("Patient", ["managingOrganization", "name"])
+    checks = [
+        Check("Patient", "one", "conformance", "warn", Holds(), "x", sql="true"),
+        Check("Patient", "two", "conformance", "warn", Holds(), "x", sql="false"),
+        Check("Patient", "three", "completeness", "warn", Present(), "name"),
+        resolves,
+    ]
+    items = audit_columns(checks, tree)
+    assert [item.column for item in items[:2]] == ["helper column: x", "helper column: x*"]
+    assert all(item.column.startswith("helper column: ") and item.helper for item in items)
+    assert [item.is_across for item in items] == [False, False, False, True]
 
 
 ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 WHY = {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}
-ENCOUNTER = resource_tree("Encounter", ["status", "class", "type", "subject", "participant.individual", "period"])
+ELEMENTS = ["status", "class", "type", "subject", "participant.individual", "period"]
+# With the class's extensions in columns of their own, and in `_rest`.
+ENCOUNTERS = [resource_tree("Encounter", names) for names in (ELEMENTS, [*ELEMENTS, "class.extension"])]
 UNKNOWN = {"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "unknown"}
 VISIT = {"system": "http://snomed.info/sct", "code": "308335008"}
 
 
+@pytest.mark.parametrize("encounter", ENCOUNTERS, ids=["untyped", "typed"])
 @pytest.mark.parametrize(
     ("path", "record", "is_there", "is_answered"),
     [
@@ -194,14 +213,14 @@ VISIT = {"system": "http://snomed.info/sct", "code": "308335008"}
         ("period.start", {"period": {"end": "2021"}}, False, False),
     ],
 )
-def test_a_reason_is_an_answer_and_no_value(tmp_path, path, record, is_there, is_answered):
+def test_a_reason_is_an_answer_and_no_value(tmp_path, path, record, is_there, is_answered, encounter):
     """As a record gets there: through silver's own typing, which keeps in `_rest` what it does not type."""
     text = json.dumps({"resourceType": "Encounter", "id": "e1"} | record)
     moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     row = dict(zip(COLUMNS, ("f", "hash", moment, 0, text), strict=True))
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "bronze.parquet")
     unit = {"sources": [(tmp_path / "bronze.parquet", None)], "silo": "s"}
-    done = standardise_part(unit | {"table": tmp_path / "t", "rejects": tmp_path / "rejects"}, ENCOUNTER)
+    done = standardise_part(unit | {"table": tmp_path / "t", "rejects": tmp_path / "rejects"}, encounter)
     part = tmp_path / "t" / done["part"]["path"]
-    asked = f"{present_sql(ENCOUNTER, path)}, {answered_sql(ENCOUNTER, path)} IS NOT NULL"
+    asked = f"{present_sql(encounter, path)}, {answered_sql(encounter, path)} IS NOT NULL"
     assert duckdb.execute(f"SELECT {asked} FROM '{part}'").fetchall() == [(is_there, is_answered)]

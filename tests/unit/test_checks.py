@@ -6,7 +6,7 @@ import datetime
 from dataclasses import replace
 
 import duckdb
-import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,8 +30,8 @@ from cohortlake.core.sql import literal
 from expectations.audit import breaks_sql
 from expectations.custom import is_fhir_date
 from expectations.extras import extras
-from expectations.judge import VERDICTS, validate
 from spark_jobs.units import Converter
+from tests.engines import results
 
 A = "site_a_fhir_r4"
 
@@ -198,7 +198,7 @@ JUDGED = [
 @pytest.mark.parametrize(("rule", "value"), JUDGED)
 def test_sql_and_the_expectation_agree_on_an_element_of_a_list(rule, value):
     check = Check("T", "T.x", "conformance", "warn", rule, "x")
-    verdict = validate("T", pd.DataFrame({"x": [value]}), [(check, "x")], VERDICTS)["T.x"]["success"]
+    verdict = results("duckdb", pa.table({"x": [value]}), [(check, "x")])["T.x"].success
     (broken,) = duckdb.execute(f"SELECT {breaks_sql(literal(value), rule)}").fetchone()
     assert broken is not verdict
 
@@ -207,4 +207,5 @@ def test_sql_and_the_expectation_agree_on_an_element_of_a_list(rule, value):
 def test_no_value_breaks_no_rule(rule):
     check = Check("T", "T.x", "conformance", "warn", rule, "x")
     assert duckdb.execute(f"SELECT {breaks_sql('CAST(NULL AS VARCHAR)', rule)}").fetchone()[0] in (None, False)
-    assert validate("T", pd.DataFrame({"x": [None, None]}), [(check, "x")], VERDICTS)["T.x"]["success"]
+    none = pa.table({"x": pa.array([None, None], pa.string())})
+    assert results("duckdb", none, [(check, "x")])["T.x"].success
