@@ -113,5 +113,5 @@ def test_nothing_that_cannot_be_known_becomes_false_or_nought(tmp_path: Path, sp
     assert rows["age_years"].notna().all()
     assert made.facts["missing"]["has_order"] == 40
     sheet = (made.folder / "datasheet.md").read_text(encoding="utf-8")
-    assert "| has_order | boolean |  | 50.0 %; 40 rows: orderless cannot tell visits.ordered_on |" in sheet
+    assert "| has_order | boolean |  | 40 (50.0 %); 40 rows: orderless cannot tell visits.ordered_on |" in sheet
     assert "left out: the silo cannot tell visits.class_code" in sheet

@@ -18,6 +18,7 @@ from cohortlake.core.recount.tally import Tally, parquet, tally
 from cohortlake.core.sql import identifier, literal
 
 KEY_DIGITS = 32
+OWN_KEY = "getResourceKey()"
 SILO = "silo"
 DOUBLE, NO_ROW, LOST = "the same fact stands by another door", "the view makes no row of it", "not accounted for"
 
@@ -95,10 +96,16 @@ def recount_view(connection: Any, silver: Silver, view: Mapping[str, Any], table
     except duckdb.BinderException:
         # Silver that an earlier catalog typed has not all elements that the view reads; the job finds them in `_rest`.
         return _not_counted(connection, found, table, live, "silver lacks elements that the catalog types")
-    _accounted(connection, found, live, wheres, own, table.key[0])
+    _accounted(connection, found, live, wheres, own, _key_column(branches, table))
     found.must = tally(connection, "must_rows", counted)
     found.does = tally(connection, "staged_rows", counted)
     return found
+
+
+def _key_column(branches: Sequence[_Branch], table: Table) -> str:
+    """The column that holds the resource's own key, whatever the table declares as its key: that may be wrong."""
+    columns = (column for branch in branches for column, _ in branch.columns)
+    return next((str(column["name"]) for column in columns if column["path"] == OWN_KEY), table.key[0])
 
 
 def _not_counted(connection: Any, found: View, table: Table, live: str, problem: str) -> View:
