@@ -22,7 +22,7 @@ from spark_jobs.map_csv import Plan
 from spark_jobs.parallel import Unit
 from spark_jobs.standardise_recount import recount_rows
 
-RECORDS = ["file_hash", "offset", "header", "payload"]
+RECORDS = ["file", "file_hash", "offset", "header", "payload"]
 
 
 def recount_parse(unit: Unit, columns: Sequence[str], null_values: Sequence[str]) -> Unit:

@@ -113,14 +113,17 @@ def test_lines_of_a_range_are_those_that_begin_in_it(tmp_path):
     assert [line for _, line in whole] == lines
 
 
+@pytest.mark.parametrize("column", ["x", "_file"])
 @pytest.mark.parametrize("how", [None, *HOW])
-def test_parsed_rows_against_records(how):
+def test_parsed_rows_against_records(how, column):
     records = pa.table(
-        {"file_hash": ["f"] * 3, "offset": [0, 9, 20], "header": ["x,y"] * 3, "payload": ['1,"a,\nb"', "2,", "3,NA"]}
+        {"file": ["x.csv"] * 3, "file_hash": ["f"] * 3, "offset": [0, 9, 20], "header": ["x,y"] * 3}
+        | {"payload": ['1,"a,\nb"', "2,", "3,NA"]}
     )
-    parsed = pa.table({"x": ["1", "2"], "y": ["a,\nb", None], "_file_hash": ["f"] * 2, "_offset": [0, 9]})
+    place = {"_file": ["x.csv"] * 2, "_file_hash": ["f"] * 2, "_offset": [0, 9]}
+    parsed = pa.table({"x": ["1", "2"], "y": ["a,\nb", None], **place})
     connection = duckdb.connect()
-    connection.register("parsed", spoiled(parsed, how, "x"))
+    connection.register("parsed", spoiled(parsed, how, column))
     connection.register("rejected", pa.table({"_file_hash": ["f"], "_offset": [20]}))
     must, does, rejected = recount_parsed(connection, records, ["x", "y"], ["NA"])
     assert (must == does) is (how is None)

@@ -49,20 +49,19 @@ def recount_parsed(
 ) -> tuple[Tally, Tally, int]:
     """What must be parsed and what is, as tallies over all columns and places; and the records that were rejected.
 
-    `records` are those of a part of bronze (file_hash, offset, header, payload); the connection has the tables `parsed`
-    (`columns`, _file_hash, _offset) and `rejected` (_file_hash, _offset). `nulls` are texts that mean nothing.
+    `records` are those of a part of bronze (file, file_hash, offset, header, payload); the connection has the tables
+    `parsed` (`columns`, _file, _file_hash, _offset) and `rejected` (_file_hash, _offset). `nulls` are texts that mean
+    nothing. A record's number within its file (`_row`) is not counted again.
     """
     read: list[pa.Table] = []
     for header in records["header"].unique().to_pylist():
         of = records.filter(pa.compute.equal(records["header"], header))
         rows = fields(of["payload"].to_pylist(), header or "")
         made = {name: pa.array([row and _value(row.get(name), nulls) for row in rows], pa.string()) for name in columns}
-        made["_file_hash"], made["_offset"] = of["file_hash"].combine_chunks(), of["offset"].combine_chunks()
+        made |= {f"_{name}": of[name].combine_chunks() for name in ("file", "file_hash", "offset")}
         read.append(pa.table(made))
-    place = ["_file_hash", "_offset"]
-    schema = pa.schema(
-        [*((name, pa.string()) for name in columns), ("_file_hash", pa.string()), ("_offset", pa.int64())]
-    )
+    place = ["_file", "_file_hash", "_offset"]
+    schema = pa.schema([(name, pa.int64() if name == "_offset" else pa.string()) for name in (*columns, *place)])
     connection.register("read", pa.concat_tables([table.cast(schema) for table in read] or [schema.empty_table()]))
     hashed = f"hash({', '.join(identifier(name) for name in [*place, *columns])})"
     rejected = "SEMI JOIN rejected x ON r._file_hash = x._file_hash AND r._offset = x._offset"
