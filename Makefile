@@ -21,8 +21,8 @@ airflow: setup ## Open the Airflow UI with the DAGs ready to trigger
 test: setup ## Run the tests
 	@$(PYTEST) $(ARGS)
 
-acceptance: setup ## Run the slow proofs (kill, order, faults)
-	@$(PYTEST) -m acceptance $(ARGS)
+acceptance: setup ## Run the slow proofs, and record those that are green (docs/testing.md)
+	@$(BIN)/python -m tools.proofs run --all $(ARGS)
 
 lint: setup ## Check style, types and import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
