@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
-from cohortlake.core.catalog import PROJECT_CATALOG, load_catalog
+from cohortlake.core.catalog import PROJECT_CATALOG, load_catalog, source
 from cohortlake.core.catalog.origin import BulkFhir, Postgresql
 from cohortlake.core.errors import CatalogError
 
@@ -129,3 +130,25 @@ def test_a_source_gives_what_the_feeds_take(catalog, silo, text, said):
     declare(catalog, silo, text)
     with pytest.raises(CatalogError, match=said):
         load_catalog(catalog)
+
+
+@pytest.mark.parametrize("folder", ["silos/site_b_csv", "formats/ccda/maps", "tables"])
+def test_either_parser_reads_the_same_content_lines_and_faults(folder, tmp_path, monkeypatch):
+    paths = sorted((PROJECT_CATALOG / folder).rglob("*.yaml"))
+    wrong = {"twice.yaml": "a: 1\nb:\n  c: 1\n  c: 2\n", "open.yaml": "a:\n  - [1, 2\nb: 3\n", "none.yaml": "# no\n"}
+    for name, text in wrong.items():
+        (tmp_path / name).write_text(text)
+
+    def read() -> list[str]:
+        found = [repr(source.read_yaml(path)) for path in paths]
+        for name in wrong:
+            with pytest.raises(CatalogError) as raised:
+                source.read_yaml(tmp_path / name)
+            # What is wrong is each parser's own words; where it is, is not.
+            found.append(str(raised.value).split(": not YAML")[0])
+        return found
+
+    assert len(paths) > 5
+    compiled = read()
+    monkeypatch.setattr(source, "LOADER", yaml.SafeLoader)
+    assert read() == compiled
