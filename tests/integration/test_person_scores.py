@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from cohortlake.core.persons.declared import PersonModel, load_model
+from cohortlake.core.persons.declared import load_model
 from cohortlake.core.persons.demographics import SCHEMA, row
 from spark_jobs.link_model import Scorer, connection
 from spark_jobs.link_persons import find_persons
@@ -26,13 +26,14 @@ def table(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
-def levels(left: dict[str, Any], right: dict[str, Any], model: PersonModel = MODEL) -> dict[str, str]:
-    """The level of each comparison of two records."""
+def levels(*pairs: tuple[dict[str, Any], dict[str, Any]]) -> list[dict[str, str]]:
+    """The level of each comparison, for each pair of records."""
     with connection() as con:
-        scorer = Scorer(con, table(left, right), model)
+        scorer = Scorer(con, table(*(record for pair in pairs for record in pair)), MODEL)
         scorer.prior = scorer.first_prior
-        found = scorer.among([(0, 1)]).to_pylist()[0]
-    return {step["comparison"]: step["level"] for step in found["evidence"]}
+        places = [(2 * number, 2 * number + 1) for number in range(len(pairs))]
+        found = {(one["left"], one["right"]): one for one in scorer.among(places).to_pylist()}
+    return [{step["comparison"]: step["level"] for step in found[place]["evidence"]} for place in places]
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,7 @@ def levels(left: dict[str, Any], right: dict[str, Any], model: PersonModel = MOD
 )
 def test_levels(comparison: str, left: dict[str, Any], right: dict[str, Any], level: str) -> None:
     one, other = person(1, **left), person(2, **right)
-    assert levels(one, other)[comparison] == level
-    assert levels(other, one)[comparison] == level
+    assert [found[comparison] for found in levels((one, other), (other, one))] == [level, level]
 
 
 def test_a_number_or_date_that_many_share_tells_no_one_apart() -> None:
