@@ -58,7 +58,8 @@ def test_phases_are_timed_and_the_first_that_fails_ends_it(tmp_path, bin_, fails
     write(bin_ / "make", f'echo "make $*"; [ "$1" != {fails} ]')
     done = run(tmp_path, bin_)
     assert done.returncode == (fails == "lint")
-    steps = ["make setup", "make lint", "python -m tools.proofs check", "make test", "python -m tools.proofs drawn"]
+    proofs = ["python -m tools.proofs drawn", "python -m tools.proofs run"]
+    steps = ["make setup", "make lint", "make test", *proofs]
     assert [line for line in done.stdout.splitlines() if line in steps] == steps[: 2 if fails == "lint" else 5]
     assert ("lint (failed)" in done.stdout) == (fails == "lint")
     assert "the whole" in done.stdout

@@ -94,6 +94,9 @@ def drawn(root: Root = ROOT) -> None:
     commit = commit_hash(root)
     proof = draw(proofs, commit)
     print(f"proof `{proof.name}` is drawn by commit {commit[:12]}")
+    if why := why_stale(proof, record):
+        print(f"there is no record to hold it to: {why}; `run` proves what is stale")
+        return
     outcomes: list[Outcome] = []
     run_proofs(root, [proof], file_hashes(root), outcomes.append, at_a_time=1)
     [outcome] = outcomes
