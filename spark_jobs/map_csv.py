@@ -37,14 +37,24 @@ class Plan:
     tree: Node
 
 
+def connect() -> duckdb.DuckDBPyConnection:
+    """A database in memory for one mapping.
+
+    DuckDB makes a join of `x IN (a list of constants)`. Over fewer rows than constants it builds that join's table of the
+    rows, whole trees of FHIR as they are: 13 rows of hospital B took 9 s and 900 MB so, and take 0.1 s as comparisons.
+    """
+    connection = duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
+    connection.execute("SET TimeZone = 'UTC'; SET disabled_optimizers = 'in_clause'")
+    return connection
+
+
 def map_part(unit: Unit, plans: ReadMapping[str, Plan], feeds: ReadMapping[str, Feed], translator: Translator) -> Unit:
     """One task: the unit's rows as a part (null where none is good), the rows that are not, and codes that no map knew.
 
     `rows_in` counts the rows before they are mapped or joined, for the books; `dead` are resources whose row is gone.
     """
     plan = plans[unit["mapping"]]
-    connection = duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = connect()
     orphans: list[dict[str, Any]] = []
     dead: list[dict[str, Any]] = []
     has_rows = any(unit["files"].get(plan.mapping.feed, {}).values())
