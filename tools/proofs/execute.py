@@ -31,10 +31,6 @@ class Outcome:
     reasons: tuple[str, ...]
     output: str
 
-    @property
-    def is_green(self) -> bool:
-        return not self.reasons
-
     def proved(self) -> Proved:
         return Proved(hash=self.proof.hash, tests=self.tests, seconds=self.seconds)
 
