@@ -87,8 +87,8 @@ def recount_view(connection: Any, silver: Silver, view: Mapping[str, Any], table
     counted = [name for name in known if name not in found.uncounted]
     passed = " AND ".join(f"coalesce(({sql}), false)" for _, sql in wheres) or "true"
     own = _key(literal(silver.tree.type), "id")
-    source = f"(SELECT *, {own} AS _key FROM {live} WHERE {passed}) r"
-    unions = [_select(branch, columns, counted, source) for branch, columns in zip(branches, made, strict=True)]
+    keyed = f"(SELECT *, {own} AS _key FROM {live})"
+    unions = [_select(branch, columns, counted, keyed, passed) for branch, columns in zip(branches, made, strict=True)]
     try:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE must_rows AS {_standing(' UNION ALL '.join(unions), counted)}"
@@ -167,7 +167,7 @@ def _of_select(scope: Scope, select: Mapping[str, Any]) -> Iterator[_Branch]:
         name = f"each{next(scope.names)}"
         listed = items.sql if items.is_list else f"CASE WHEN ({items.sql}) IS NOT NULL THEN [{items.sql}] END"
         here = _Branch(lists=((name, listed, "forEachOrNull" in select),))
-        scope = scope.on(f"{name}.item", items.node, f"{name}.place")
+        scope = scope.on(f"{name}_item", items.node, f"{name}_place")
     here += _Branch(columns=tuple((column, scope) for column in select.get("column", ())))
     for inner in _branches(scope, select.get("select", ())):
         if not select.get("unionAll"):
@@ -208,15 +208,22 @@ def _tag(column: Mapping[str, Any]) -> str | None:
     return next((tag["value"] for tag in column.get("tag", ()) if tag.get("name") == "ansi/type"), None)
 
 
-def _select(branch: _Branch, columns: Mapping[str, str | NotCountedError], counted: Sequence[str], source: str) -> str:
-    """The rows of a branch, with the key of each row's resource."""
-    chosen = ", ".join(["_key", *(f"{columns[name]} AS {identifier(name)}" for name in counted)])
-    joins = "".join(
-        f" {'LEFT' if is_outer else 'INNER'} JOIN LATERAL (SELECT unnest(l) AS item, generate_subscripts(l, 1) - 1 AS "
-        f"place FROM (SELECT {listed} AS l)) {name} ON true"
-        for name, listed, is_outer in branch.lists
-    )
-    return f"SELECT {chosen} FROM {source}{joins}"
+def _select(
+    branch: _Branch, columns: Mapping[str, str | NotCountedError], counted: Sequence[str], live: str, passed: str
+) -> str:
+    """The rows of a branch, with the key of each row's resource; what is the resource's is made before its lists part."""
+    whole = {SILO, *(column["name"] for column, scope in branch.columns if scope.focus is None)} & set(counted)
+    hoisted = "".join(f", {columns[name]} AS {identifier(f'whole_{name}')}" for name in counted if name in whole)
+    rows = f"(SELECT *{hoisted} FROM {live} WHERE {passed})"
+    for name, listed, is_outer in branch.lists:
+        is_some = f"len({name}_list) > 0"
+        # An empty list makes a row of nulls where one is due.
+        items = f"CASE WHEN {is_some} THEN {name}_list ELSE [NULL] END" if is_outer else f"{name}_list"
+        place = f"CASE WHEN {is_some} THEN generate_subscripts({items}, 1) - 1 END"
+        with_list = f"(SELECT *, {listed} AS {name}_list FROM {rows})"
+        rows = f"(SELECT *, unnest({items}) AS {name}_item, {place} AS {name}_place FROM {with_list})"
+    made = {name: identifier(f"whole_{name}") if name in whole else columns[name] for name in counted}
+    return f"SELECT _key, {', '.join(f'{sql} AS {identifier(name)}' for name, sql in made.items())} FROM {rows}"
 
 
 def _standing(rows: str, counted: Sequence[str]) -> str:
