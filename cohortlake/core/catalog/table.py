@@ -17,8 +17,7 @@ PrivacyClass = Literal["identifier", "quasi_identifier", "sensitive", "none"]
 class Column(Declaration):
     """A column: `type` is a Spark SQL type. `privacy` is its class; an `identifier` never leaves the phi zone.
 
-    `code_system` is the system that a code should be in, where its view does not say so. `needs` are the columns of
-    other tables without which this one cannot be known.
+    `needs` are the columns of other tables without which this one cannot be known.
     """
 
     type: Literal["STRING", "BOOLEAN", "INT", "BIGINT", "DOUBLE", "DECIMAL(18,2)", "DATE", "TIMESTAMP"]
@@ -27,7 +26,6 @@ class Column(Declaration):
     unit: str | None = None
     is_required: bool = False
     references: str | None = None
-    code_system: str | None = None
     needs: list[Need] = []
 
 
@@ -182,6 +180,10 @@ class Table(Declaration):
     def viewed(self) -> tuple[str, ...]:
         """The columns that the table's view or SQL makes: all but those that the job makes of them."""
         return tuple(name for name in self.columns if name not in self.made)
+
+    def preferred_system(self, column: str) -> str | None:
+        """The code system (a URI) that a column of codes prefers, by `coded_in`."""
+        return self.coded_in.get(column.removesuffix("_code"))
 
     @property
     def displays(self) -> dict[str, tuple[str, str]]:

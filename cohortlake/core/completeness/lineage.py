@@ -76,7 +76,7 @@ def coded(catalog: Catalog, table: str, column: str) -> Coded | None:
     """How a column of codes is to be read; None for one that need not be in a system of its own."""
     declared = catalog.tables[table]
     source = source_of(catalog, table, column)
-    system = declared.columns[column].code_system or (source.system if source else None)
+    system = declared.preferred_system(column) or (source.system if source else None)
     if not system or not column.endswith("_code"):
         return None
     beside = f"{column.removesuffix('_code')}_system"

@@ -39,7 +39,7 @@ def needed_elements(catalog: Catalog) -> dict[str, Needed]:
         source = source_of(catalog, table, column)
         if source is None or source.root == "value[x]":
             continue  # what type a value has depends on what is observed, so that a delivery may well have none of one
-        system = source.system or catalog.tables[table].columns[column].code_system
+        system = source.system or catalog.tables[table].preferred_system(column)
         name = source.name
         if catalog.tables[table].is_sql and source.root.endswith("[x]"):
             # SQL may take it from any of a choice's types, so that one of them may well be empty.
