@@ -142,6 +142,9 @@ def _site_b(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         INSERT INTO procedures SELECT {silo}, PATIENT, CODE, DESCRIPTION, CAST(START AS TIMESTAMPTZ)
             FROM {rows("procedures")};
         INSERT INTO orders SELECT {silo}, PATIENT, DESCRIPTION, CAST(START AS TIMESTAMPTZ) FROM {rows("medications")};
+        CREATE TABLE coverages AS SELECT {silo} AS silo, PATIENT AS patient, CAST(START_DATE[:10] AS DATE) AS started,
+            CAST(END_DATE[:10] AS DATE) AS ended
+            FROM {rows("payer_transitions")} SEMI JOIN {rows("payers")} p ON p.Id = PAYER AND p.NAME <> 'NO_INSURANCE';
     """)
 
 
@@ -166,8 +169,8 @@ def _site_c_claims(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         CREATE TABLE lines AS SELECT 'site_c_cpcds' AS silo, claim_type,
             CAST("Line submitted amount" AS DECIMAL(18, 2)) AS billed,
             CAST("Line payment amount" AS DECIMAL(18, 2)) AS paid FROM cpcds;
-        CREATE TABLE coverages AS SELECT 'site_c_cpcds' AS silo, "Member id" AS patient,
-            CAST(nullif("Start date", '1970-01-01') AS DATE) AS started, CAST("End date" AS DATE) AS ended
+        INSERT INTO coverages SELECT 'site_c_cpcds', "Member id",
+            CAST(nullif("Start date", '1970-01-01') AS DATE), CAST("End date" AS DATE)
             FROM read_csv('{folder}/CPCDS_Coverages.csv.gz', all_varchar = true);
     """)
 
