@@ -224,20 +224,6 @@ def add_columns(spark: SparkSession, table: Path, schema: pa.Schema) -> list[str
     return added
 
 
-def _merged(commit: Mapping[str, Any]) -> dict[str, int]:
-    metrics = commit.get("operationMetrics", {})
-    return {did: int(metrics.get(f"numTargetRows{did.title()}", 0)) for did in ("inserted", "updated", "deleted")}
-
-
-def merged(table: Path, batch: str) -> dict[str, int] | None:
-    """What a Spark MERGE with this `batch` among its facts did, as earlier versions made them, or None."""
-    for commit in DeltaTable(str(table)).history(20):
-        facts = commit.get("userMetadata")
-        if facts and json.loads(facts).get("batch") == batch:
-            return _merged(commit)
-    return None
-
-
 def told(table: Path, batch: str) -> dict[str, Any] | None:
     """What a commit of late with this `batch` among its facts says of itself, with its books; None if there is none."""
     for commit in DeltaTable(str(table)).history(20):

@@ -57,9 +57,8 @@ def publish_table(
     what would go live is not what must; nothing is live then.
     """
     table = ctx.lake.silver(staged.table)
-    done = _earlier(table, batch["batch"])
-    if done is not None:
-        return done if isinstance(done, Book) else _old_book(staged, _failed(folder, staged.table), done)
+    if (done := delta.told(table, batch["batch"])) is not None:
+        return Book(**json.loads(done["book"]))
     refused, is_again = _failed(folder, staged.table), bool(batch.get("is_again"))
     waiting = recount.Staged(
         [table / part.path for part in staged.parts],
@@ -96,23 +95,6 @@ def _put(table: Path, made: Entry, book: Book) -> Book:
     if not made.is_empty:
         put(table, made.saying({"book": json.dumps(asdict(book))}))
     return book
-
-
-def _old_book(staged: Staged, refused: Path | None, written: int) -> Book:
-    """The books of a batch that an earlier version of this step published, and was killed after."""
-    passed = staged.rows - (pq.read_metadata(refused).num_rows if refused else 0)
-    return Book(staged.table, passed, written, superseded=passed - written)
-
-
-def _earlier(table: Path, batch: str) -> Book | int | None:
-    """The books of an earlier, interrupted call for this batch (or the rows that it wrote), or None."""
-    if (told := delta.told(table, batch)) is not None:
-        return Book(**json.loads(told["book"]))
-    for commit in DeltaTable(str(table)).history(20):
-        if commit.get("batch") == batch and "written" in commit:
-            return int(commit["written"])
-    done = delta.merged(table, batch)
-    return done["inserted"] + done["updated"] if done else None
 
 
 def run(ctx: Context) -> StepResult:

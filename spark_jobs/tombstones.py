@@ -111,8 +111,6 @@ def _delete_older(ctx: Context, name: str, tombs: pa.Table, batch: str) -> Book:
     table, step = ctx.lake.silver(name), f"publish.{ctx.scope}"
     if (done := delta.told(table, batch)) is not None:
         return Book(**json.loads(done["book"]))
-    if (old := delta.merged(table, batch)) is not None:
-        return Book(f"{name} (deletes)", 0, 0, superseded=tombs.num_rows - old["deleted"], deleted=old["deleted"])
     keys, connection = tombs.select(["id", "_version"]), delta_connection()
     with ctx.lake.lock(f"silver.{name}"):
         for _ in range(delta.ATTEMPTS):

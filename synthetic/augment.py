@@ -29,7 +29,8 @@ STAGES_TOLD = 4
 
 
 def run(ctx: Context) -> StepResult:
-    """Stage the synthetic rows. Their book: in = rows sampled, out = rows kept, deleted = rows dropped; facts say why.
+    """Stage the synthetic rows. Their book: rows sampled = rows released + deleted (a rule broken, or a copy; facts say
+    which) + left out (more than were wanted, or withheld as not proved).
 
     Raises CatalogError for a wrong recipe, GateFailedError where a real key is in the synthetic namespace.
     """
@@ -45,8 +46,13 @@ def run(ctx: Context) -> StepResult:
         made, facts = _augmented(ctx, cohort, planned, rows)
     facts["inputs"] = {**cohort_facts["inputs"], "definition": cohort_facts["inputs"]["definition"] | recipe(ctx)}
     stage(ctx, "synthetic", made, facts)
-    sampled = facts.get("sampled", 0)
-    book = Book(f"synthetic.{cohort.name}", sampled, made.num_rows, deleted=sampled - made.num_rows)
+    book = Book(
+        f"synthetic.{cohort.name}",
+        facts.get("sampled", 0),
+        made.num_rows,
+        deleted=sum(facts.get("dropped", {}).values()),
+        left_out=facts.get("surplus", 0) + facts.get("withheld", 0),
+    )
     return StepResult([book], facts)
 
 
@@ -116,7 +122,8 @@ def _augmented(ctx: Context, cohort: Cohort, planned: Recipe, rows: pa.Table) ->
     ctx.progress(STAGES_TOLD, STAGES_TOLD, proof.told["verdict"])
     facts |= {"proof": proof.told, **proof.facts, **sampler.tally}
     if not proof.is_accepted or proof.made is None:
-        return rows.schema.empty_table(), {**facts, "why": f"withheld, {proof.told['why']}"}
+        withheld = 0 if proof.made is None else len(proof.made)
+        return rows.schema.empty_table(), {**facts, "withheld": withheld, "why": f"withheld, {proof.told['why']}"}
     kept = to_arrow(proof.made, rows.select(columns).schema)
     return with_keys(kept, planned, stratum, rows.schema), {**facts, "made": kept.num_rows}
 

@@ -51,11 +51,12 @@ class RuledSampler:
 
     def _kept(self, part: pd.DataFrame, made: pa.Table, breaks: list[str | None]) -> pd.DataFrame:
         reasons = dropped(made, self._rows, list(self._cohort.features), breaks)
+        kept = made.filter(pa.array([reason is None for reason in reasons], pa.bool_()))
+        wanted = self._recipe.rows_to_make(len(part))
         if not self.tally:
             tally = dict(sorted(Counter(reason for reason in reasons if reason).items()))
-            self.tally = {"sampled": made.num_rows, "dropped": tally}
-        kept = made.filter(pa.array([reason is None for reason in reasons], pa.bool_()))
-        return modelling_frame(kept.slice(0, self._recipe.rows_to_make(len(part))), self._types)
+            self.tally = {"sampled": made.num_rows, "dropped": tally, "surplus": kept.slice(wanted).num_rows}
+        return modelling_frame(kept.slice(0, wanted), self._types)
 
     def _breaks(self, sampled: pa.Table) -> list[str | None]:
         """For each sampled row the rule it breaks, or None. The stratum is Spark's SQL, as in the cohort step."""

@@ -211,7 +211,7 @@ def _tag(column: Mapping[str, Any]) -> str | None:
 def _select(
     branch: _Branch, columns: Mapping[str, str | NotCountedError], counted: Sequence[str], live: str, passed: str
 ) -> str:
-    """The rows of a branch, with the key of each row's resource; what is of the resource is made before its lists part."""
+    """The rows of a branch with their key; what is of the resource itself is made before its lists part."""
     whole = {SILO, *(column["name"] for column, scope in branch.columns if scope.focus is None)} & set(counted)
     hoisted = "".join(f", {columns[name]} AS {identifier(f'whole_{name}')}" for name in counted if name in whole)
     rows = f"(SELECT *{hoisted} FROM {live} WHERE {passed})"
