@@ -20,7 +20,7 @@ from cohortlake.core.views import compile_view
 from cohortlake.core.views.needed import needed
 from spark_jobs import delta, delta_read
 from spark_jobs.context import Context, StepResult
-from spark_jobs.curate_books import curated_books, given, unreached
+from spark_jobs.curate_books import curated_books, unreached
 from spark_jobs.displays import displays
 from spark_jobs.fhir_types import table_schema
 from spark_jobs.link_tables import table as members_table
@@ -120,7 +120,7 @@ def _persons(ctx: Context, table: Table, patients: Staged, folder: Path) -> Stag
     if table.resolve is not None and patients.parts:
         rows = persons_of([ctx.lake.gold(patients.table) / part.path for part in patients.parts], table.resolve, schema)
     parts = [delta.write_part(place, rows, {})] if rows.num_rows else []
-    staged = Staged(table.name, parts, sum(part.rows for part in parts), {"given": given(rows)})
+    staged = Staged(table.name, parts, sum(part.rows for part in parts))
     write_staged(folder, staged)
     return staged
 

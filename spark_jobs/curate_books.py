@@ -5,19 +5,21 @@ What is staged is kept with the SHA-256 of its files, so that each later step te
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cohortlake.core.gold import delta_connection
 from cohortlake.core.recount.finding import Finding
 from cohortlake.core.recount.gold import Sources, reaches_no_table, recount_table
-from cohortlake.core.recount.tally import Tally, file_digest, parquet, tally
+from cohortlake.core.recount.tally import file_digest
 from spark_jobs import delta
 from spark_jobs.books import check_books
 from spark_jobs.context import Book, Context
+from spark_jobs.link_tables import MEMBERS
+from spark_jobs.link_tables import table as members_table
 from spark_jobs.pseudonyms import vault_secret
 from spark_jobs.staged import Staged, write_staged
 
@@ -31,12 +33,11 @@ def curated_books(
     """
     connection = delta_connection()
     files = {name: [ctx.lake.gold(name) / part.path for part in table.parts] for name, table in staged.items()}
-    silver = {name: (ctx.lake.silver(name), version) for name, version in types.items()}
-    sources = Sources(silver, vault_secret(ctx.lake), doubles)
+    sources = made_from(ctx, types, doubles)
     books, problems, accounts = [], [], {}
-    for name, table in sorted(staged.items()):
+    for name in sorted(staged):
         found = recount_table(connection, ctx.catalog, ctx.catalog.tables[name], sources, files)
-        books += [book_of(one) for one in found] or [_given(connection, name, table, files[name])]
+        books += [book_of(one) for one in found]
         problems += [f"{one.table}: {problem}" for one in found for problem in one.problems]
         accounts[name] = [{"of": one.table, "left_out": one.classes, "notes": one.notes} for one in found]
     check_books(f"curate.{ctx.scope}", books, problems)
@@ -50,29 +51,19 @@ def curated_books(
     return books, {"accounts": accounts, "silver_rows": rows, "reaches_no_table": unreached(ctx)}
 
 
+def made_from(ctx: Context, types: Mapping[str, int], doubles: pa.Table) -> Sources:
+    """What the recount reads: silver in these versions, the secret, the doubles, and the linked records."""
+    silver = {name: (ctx.lake.silver(name), version) for name, version in types.items()}
+    held = delta.rows(members_table(ctx.lake, "members"), MEMBERS.names)
+    members = MEMBERS.empty_table() if held is None else held.filter(pc.is_null(held["until"]))
+    return Sources(silver, vault_secret(ctx.lake), doubles, members)
+
+
 def book_of(found: Finding) -> Book:
     """A finding as a book."""
     must, does = (one.hex if one else "" for one in (found.must, found.does))
     left_out = sum(found.classes.values())
     return Book(found.table, found.came, found.out, left_out=left_out, digest_in=must, digest_out=does)
-
-
-def given(rows: pa.Table) -> dict[str, Any]:
-    """The tally of rows that a step gives to be staged, for the facts of its table."""
-    connection = delta_connection()
-    connection.register("given", rows)
-    found = tally(connection, "given", sorted(rows.column_names))
-    return {"rows": found.rows, "digest": found.hex}
-
-
-def _given(connection: Any, name: str, table: Staged, files: Sequence[Path]) -> Book:
-    """The book of a table without a view or SQL: the rows that were given to be staged, and those in the files."""
-    must = table.facts.get("given", {"rows": 0, "digest": Tally().hex})
-    found = Tally()
-    if files:
-        columns = [row[0] for row in connection.execute(f"DESCRIBE FROM {parquet(files)}").fetchall()]
-        found = tally(connection, parquet(files), sorted(columns))
-    return Book(f"gold.{name}", must["rows"], found.rows, digest_in=must["digest"], digest_out=found.hex)
 
 
 def _count(connection: Any, ctx: Context, name: str) -> int:

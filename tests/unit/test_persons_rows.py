@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from cohortlake.core.catalog import Table, load_catalog
 from cohortlake.core.catalog.attributes import Attribute, Resolution
+from cohortlake.core.recount.people import person, recount_people
 from spark_jobs.fhir_types import table_schema
 from spark_jobs.person_rows import PERSON_KEYS, persons_of, with_persons
 
@@ -40,6 +44,12 @@ def resolved(*records: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
         made = persons_of(rows, resolution, types(PERSONS)).to_pylist()
         assert found in (None, made), "the order of the records matters"
         found = made
+        by_person = {one["person_key"]: [] for one in rows.to_pylist() if one["person_key"]}
+        for one in rows.to_pylist():
+            if one["person_key"]:
+                by_person[one["person_key"]].append(one)
+        recounted = [person(key, by_person[key], resolution) for key in sorted(by_person)]
+        assert recounted == made, "the books' own reading of the rules gives another row"
     return found or []
 
 
@@ -176,3 +186,42 @@ def test_columns_that_nothing_makes_are_refused() -> None:
 
 def test_birth_dates_are_resolved_by_what_the_catalog_declares() -> None:
     assert BIRTH.rules == ["most_precise", "most_sources", "most_trusted"]
+
+
+RECORDS = [
+    record("a", born="1967-03-01", gender="male", race_code="2106-3", race_system="r", race_display="White"),
+    record("b", born="1967-03-13", gender="female", is_deceased=True, death_date=date(2020, 1, 1)),
+    record("c", person="q", gender="unknown"),
+    record("d", person=None, gender="male"),
+]
+
+
+@pytest.mark.parametrize("column", PERSONS.columns)
+def test_the_books_see_an_altered_column(column: str, tmp_path: Path) -> None:
+    assert PERSONS.resolve is not None
+    records = pa.Table.from_pylist(RECORDS, schema=types(PATIENTS))
+    rows = persons_of(records, PERSONS.resolve, types(PERSONS))
+    files = [tmp_path / name for name in ("patients.parquet", "persons.parquet", "altered.parquet")]
+    values = rows[column].to_pylist()
+    values[0] = {str: f"{values[0]}~", bool: not values[0], int: 7, date: date(1900, 1, 1)}[
+        KINDS[PERSONS.columns[column].type]
+    ]
+    altered = rows.set_column(
+        rows.column_names.index(column), rows.schema.field(column), pa.array(values, rows[column].type)
+    )
+    for file, held in zip(files, (records, rows, altered), strict=True):
+        pq.write_table(held, file)
+    honest, lie = (recount_people(duckdb.connect(), PERSONS, PERSONS.resolve, [file], files[:1]) for file in files[1:])
+    assert honest.is_agreed
+    assert lie.trouble == ["2 rows are there, but not with the content that they must have"]
+
+
+KINDS = {"STRING": str, "BOOLEAN": bool, "INT": int, "DATE": date}
+
+
+def test_the_books_see_that_nobody_is_left(tmp_path: Path) -> None:
+    assert PERSONS.resolve is not None
+    pq.write_table(pa.Table.from_pylist(RECORDS, schema=types(PATIENTS)), tmp_path / "patients.parquet")
+    found = recount_people(duckdb.connect(), PERSONS, PERSONS.resolve, [], [tmp_path / "patients.parquet"])
+    assert found.trouble[-1] == "2 rows must be there, 0 are"
+    assert recount_people(duckdb.connect(), PERSONS, PERSONS.resolve, [], []).is_agreed

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cohortlake.core.catalog import Catalog, Table
-from cohortlake.core.catalog.table import IS_COUNTED
 from cohortlake.core.recount.finding import Finding
+from cohortlake.core.recount.people import recount_people
 from cohortlake.core.recount.sql_tables import recount_sql
 from cohortlake.core.recount.views import LOST, Silver, View, prepare, recount_view
 from cohortlake.core.sql import literal
@@ -19,22 +19,24 @@ BOUNDARY = "silver → gold"
 
 @dataclass(frozen=True)
 class Sources:
-    """What gold was made from: silver's tables with their versions, the lake's secret, and the pairs of doors.
+    """What gold was made from: silver's tables with their versions, the lake's secret, the pairs of doors, the people.
 
-    `doubles` is an Arrow table of resource_type, silo, id, stands_silo, stands_id.
+    `doubles` is an Arrow table of resource_type, silo, id, stands_silo, stands_id; `members` one of silo, patient_id,
+    person_id: the linked records, each with its person.
     """
 
     silver: Mapping[str, tuple[Path, int]]
     secret: str
     doubles: Any
+    members: Any
 
 
 def recount_table(
     connection: Any, catalog: Catalog, table: Table, sources: Sources, files: Mapping[str, Sequence[Path]]
 ) -> list[Finding]:
-    """The findings of one table made by a view or SQL; `files` are those of all tables, staged or live, by name.
+    """The findings of one table; `files` are those of all tables, staged or live, by name.
 
-    A view's are two: its rows, and the resources of its type. Another table's are none.
+    A view's are two: its rows, and the resources of its type.
     """
     if table.is_sql:
         text = (catalog.folder / "tables" / table.name / "table.sql").read_text(encoding="utf-8")
@@ -45,13 +47,14 @@ def recount_table(
         else:
             found.came, found.must, found.does = made.must.rows, made.must, made.does
         return [found]
-    if not table.is_view:
-        return []
+    if table.resolve is not None:
+        records = files.get(table.needs[0], ())
+        return [recount_people(connection, table, table.resolve, files.get(table.name, ()), records)]
     declared = catalog.views[table.name]
     kind = str(declared["resource"])
     if kind not in sources.silver:
         return [Finding(BOUNDARY, f"gold.{table.name}", 0, sum(1 for _ in files.get(table.name, ())))]
-    prepare(connection, sources.secret, sources.doubles)
+    prepare(connection, sources.secret, sources.doubles, sources.members)
     silver = Silver(*sources.silver[kind], catalog.resources[kind])
     return _of_view(table, kind, recount_view(connection, silver, declared, table, files.get(table.name, ())))
 
@@ -62,9 +65,9 @@ def _of_view(table: Table, kind: str, view: View) -> list[Finding]:
         rows.came, rows.must, rows.does = view.does.rows, None, None
         rows.notes.append(f"not recounted: {view.problem}")
         return [rows]
-    made = [name for name in table.made if name not in (*table.person_of, IS_COUNTED)]
-    if uncounted := [*view.uncounted, *made]:
-        rows.notes.append(f"columns not recounted: {', '.join(uncounted)}")
+    if view.uncounted:
+        rows.notes.append(f"columns not recounted: {', '.join(view.uncounted)}")
+    rows.problems += view.problems
     resources = Finding(BOUNDARY, f"{kind} in gold.{table.name}", view.resources, view.present, dict(view.left_out))
     for reason, count in view.left_out.items():
         if reason == LOST or reason.startswith("in the table"):

@@ -26,6 +26,7 @@ from cohortlake.core.recount.silver import recount_silo
 from cohortlake.core.recount.tally import file_digest
 
 Progress = Callable[[int, int, str], None]
+MEMBERS = pa.schema([(name, pa.string()) for name in ("silo", "patient_id", "person_id")])
 DOUBLES = pa.schema([(name, pa.string()) for name in ("resource_type", "silo", "id", "stands_silo", "stands_id")])
 
 
@@ -87,7 +88,13 @@ def _sources(lake: Lake, catalog: Catalog) -> Sources:
         at = made_from.get("same_facts")
         held = DeltaTable(str(lake.same_facts), version=at if isinstance(at, int) and at >= 0 else None)
         doubles = held.to_pyarrow_table(columns=DOUBLES.names).cast(DOUBLES)
-    return Sources(silver, secret.read_text(encoding="ascii").strip() if secret.exists() else "", doubles)
+    members, linked = MEMBERS.empty_table(), lake.root / "phi/persons/members"
+    if _is_table(linked):
+        at = made_from.get("persons")
+        held = DeltaTable(str(linked), version=at if isinstance(at, int) and at >= 0 else None).to_pyarrow_table()
+        members = held.filter(pc.is_null(held["until"])).select(MEMBERS.names).cast(MEMBERS)
+    key = secret.read_text(encoding="ascii").strip() if secret.exists() else ""
+    return Sources(silver, key, doubles, members)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ It shares the syntax tree with what compiles views to Spark, and no meaning. Wha
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cohortlake.core.catalog.resource import Node
+from cohortlake.core.catalog.resource import Node, whole_tree
 from cohortlake.core.sql import identifier, literal
 from cohortlake.core.views.fhirpath import (
     Call,
@@ -99,6 +100,8 @@ class Scope:
         """An element of the item at hand, or of each of a value's items."""
         node = self.node if source is None else source.node
         child = None if node is None else node.children.get(name)
+        if child is None and source is None and self.focus is None:
+            return _beside(self.node, name)
         if child is None:
             raise NotCountedError(f"{node.type if node else 'a primitive'}.{name} is not a column of silver")
         if source is None and self.focus is None:
@@ -210,6 +213,19 @@ class Scope:
             case (Step(source=None, name=wanted),):
                 return Value(f"CASE WHEN {kind} = {literal(wanted)} THEN {made} END")
         raise NotCountedError("getReferenceKey() of something else than a type")
+
+
+def _beside(node: Node, name: str) -> Value:
+    """An element of the resource that silver does not type: it stands in `_rest`, as JSON. Its own primitives only."""
+    whole = whole_tree(node.type).children.get(name)
+    if whole is None or whole.is_list:
+        raise NotCountedError(f"{node.type}.{name} is not a column of silver")
+    place = f"_rest, {literal(f'$.{identifier(name)}')}"
+    if not whole.children:
+        return Value(f"json_extract_string({place})", whole)
+    parts = {child.name: child for child in whole.children.values() if not child.children and not child.is_list}
+    wanted = literal(json.dumps(dict.fromkeys(parts, "VARCHAR")))
+    return Value(f"from_json(json_extract({place}), {wanted})", replace(whole, children=parts))
 
 
 def _listed(sql: str, is_list: bool) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from cohortlake.core.catalog.resource import Node
 from cohortlake.core.catalog.table import IS_COUNTED, Table
+from cohortlake.core.recount.made import recount_made
 from cohortlake.core.recount.paths import NotCountedError, Scope, constants, typed
 from cohortlake.core.recount.tally import Tally, parquet, tally
 from cohortlake.core.sql import identifier, literal
@@ -27,7 +28,8 @@ DOUBLE, NO_ROW, LOST = "the same fact stands by another door", "the view makes n
 class View:
     """What came of a type's live resources in one table: in it, or left out by reason; and both tallies of its rows.
 
-    `uncounted` are columns that the recount does not make, with why; `problem` says why it could make none.
+    `uncounted` are columns that the recount does not make, with why; `problem` says why it could make none, and
+    `problems` what is wrong with columns that are made of others.
     """
 
     resources: int = 0
@@ -37,6 +39,7 @@ class View:
     does: Tally = field(default_factory=Tally)
     uncounted: dict[str, str] = field(default_factory=dict)
     problem: str = ""
+    problems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,19 @@ class Silver:
     tree: Node
 
 
-def prepare(connection: Any, secret: str, doubles: Any) -> None:
-    """Give a connection the lake's secret, and the keys that others stand for (`doubles`: silo, type, id, and whose).
+def prepare(connection: Any, secret: str, doubles: Any, members: Any) -> None:
+    """Give a connection the lake's secret, the keys that others stand for, and the person of each patient's key.
 
-    `doubles` is an Arrow table of resource_type, silo, id, stands_silo, stands_id.
+    `doubles` is an Arrow table of resource_type, silo, id, stands_silo, stands_id; `members` one of silo, patient_id,
+    person_id.
     """
     connection.execute("SET VARIABLE secret = $1", [secret])
     connection.register("told_twice", doubles)
     old, new = (_key("resource_type", id_, silo) for silo, id_ in (("silo", "id"), ("stands_silo", "stands_id")))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE doubles AS SELECT {old} AS key, {new} AS stands FROM told_twice")
+    connection.register("linked", members)
+    key = _key("'Patient'", "patient_id")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE people AS SELECT {key} AS key, person_id AS person FROM linked")
 
 
 def _key(kind: str, key: str, silo: str = SILO) -> str:
@@ -79,27 +86,37 @@ def recount_view(connection: Any, silver: Silver, view: Mapping[str, Any], table
         made = [_columns(branch, table) for branch in branches]
     except NotCountedError as error:
         return _not_counted(connection, found, table, live, str(error))
-    # A display is elected over all silos' codings (`spark_jobs.displays`); what each sender wrote is `source_display`.
-    found.uncounted |= dict.fromkeys(table.displays, "one display a code")
     for columns in made:
         found.uncounted |= {name: str(why) for name, why in columns.items() if isinstance(why, NotCountedError)}
     known = (*table.viewed, *((IS_COUNTED,) if table.counted_statuses else ()))
-    counted = [name for name in known if name not in found.uncounted]
+    can_be = [name for name in known if name not in found.uncounted]
+    # A display is elected over all silos' codings (`recount_made`); the view's own stands where there is no code.
+    counted = [name for name in can_be if name not in table.displays]
     passed = " AND ".join(f"coalesce(({sql}), false)" for _, sql in wheres) or "true"
     own = _key(literal(silver.tree.type), "id")
     keyed = f"(SELECT *, {own} AS _key FROM {live})"
-    unions = [_select(branch, columns, counted, keyed, passed) for branch, columns in zip(branches, made, strict=True)]
+    unions = [_select(branch, columns, can_be, keyed, passed) for branch, columns in zip(branches, made, strict=True)]
     try:
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE must_rows AS {_standing(' UNION ALL '.join(unions), counted)}"
-        )
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE must_rows AS {_standing(' UNION ALL '.join(unions), can_be)}")
     except duckdb.BinderException:
         # Silver that an earlier catalog typed has not all elements that the view reads; the job finds them in `_rest`.
         return _not_counted(connection, found, table, live, "silver lacks elements that the catalog types")
     _accounted(connection, found, live, wheres, own, _key_column(branches, table))
     found.must = tally(connection, "must_rows", counted)
     found.does = tally(connection, "staged_rows", counted)
+    shown = ((name, pair) for name, pair in table.displays.items() if name not in found.uncounted)
+    found.problems = [problem for name, pair in shown if (problem := _own_words(connection, table, name, pair))]
+    found.problems += recount_made(connection, table)
     return found
+
+
+def _own_words(connection: Any, table: Table, name: str, pair: tuple[str, str]) -> str:
+    """Whether a display without a code is what the view says; empty if so."""
+    bare = " OR ".join(f"{identifier(one)} IS NULL" for one in pair)
+    must, does = (
+        tally(connection, f"{rows} WHERE {bare}", [*table.key, name]) for rows in ("must_rows", "staged_rows")
+    )
+    return "" if must == does else f"{name} without a code is not what the resources say"
 
 
 def _key_column(branches: Sequence[_Branch], table: Table) -> str:

@@ -1,0 +1,89 @@
+"""The recount of columns that a job makes of others, beside a view: people, units, one display a code.
+
+What a value should be is not made again here; what must hold between the columns is asked of every row. So a row that
+was altered stands out from all that have the same code and unit, or names another person than the linkage does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cohortlake.core.catalog.table import StandardUnits, Table
+from cohortlake.core.sql import identifier
+
+# Relative; values are rounded to ten digits when they are converted.
+NEAR = 1e-6
+
+
+def recount_made(connection: Any, table: Table) -> list[str]:
+    """What is wrong with the made columns of view `staged_rows`, in names and counts.
+
+    `people` (key, person) are the linked patients, by the recount's own keys.
+    """
+    found = [_persons(connection, column, patient) for column, patient in table.person_of.items()]
+    if table.standard_units:
+        found += _units(connection, table.standard_units)
+    found += [_displays(connection, name, code, system) for name, (code, system) in table.displays.items()]
+    return [problem for problem in found if problem]
+
+
+def _count(connection: Any, sql: str, said: str) -> str:
+    """The rows that a query counts, as a problem; empty for none."""
+    count = int(connection.execute(sql).fetchone()[0])
+    return f"{count:,} {said}" if count else ""
+
+
+def _persons(connection: Any, column: str, patient: str) -> str:
+    named, of = identifier(column), identifier(patient)
+    rows = f"staged_rows s LEFT JOIN people p ON p.key = s.{of}"
+    sql = f"SELECT count(*) FROM {rows} WHERE s.{named} IS DISTINCT FROM p.person"
+    return _count(connection, sql, f"rows whose {column} is not that of their {patient}")
+
+
+def _displays(connection: Any, name: str, code: str, system: str) -> str:
+    shown, of = identifier(name), f"{identifier(system)}, {identifier(code)}"
+    told = " AND ".join(f"{identifier(one)} IS NOT NULL" for one in (code, system))
+    sql = (
+        f"SELECT count(*) FROM (SELECT 1 FROM staged_rows WHERE {told} GROUP BY {of} "
+        f"HAVING count(DISTINCT {shown}) > 1 OR count({shown}) NOT IN (0, count(*)))"
+    )
+    return _count(connection, sql, f"codes with more than one {name}")
+
+
+def _units(connection: Any, declared: StandardUnits) -> list[str]:
+    """A code and unit have one standard unit, in which values lie on one line of those that came."""
+    of = ", ".join(map(identifier, (declared.code, *declared.unit)))
+    unit, main = identifier(declared.standard_unit), identifier(next(iter(declared.values)))
+    found = [
+        _count(
+            connection,
+            f"SELECT count(*) FROM (SELECT {unit} AS unit, {main} AS y, max({unit}) OVER (PARTITION BY {of}) AS due "
+            "FROM staged_rows) WHERE unit IS DISTINCT FROM CASE WHEN y IS NOT NULL THEN due END",
+            f"rows whose {declared.standard_unit} is not that of their code and unit",
+        )
+    ]
+    for made, came in declared.values.items():
+        y, x = (f"CAST({identifier(name)} AS DOUBLE)" for name in (made, came))
+        same = " OR ".join(f"{identifier(name)} = {unit}" for name in declared.unit)
+        lines = f"""
+            SELECT x, y, is_same, count(y) OVER w AS known, min(x) OVER w AS x0, max(x) OVER w AS x1,
+              first_value(y) OVER (w ORDER BY x, y ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS y0,
+              last_value(y) OVER (w ORDER BY x, y ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS y1
+            FROM (SELECT {x} AS x, {y} AS y, coalesce({same}, false) AS is_same, {of} FROM staged_rows
+                  WHERE {x} IS NOT NULL OR {y} IS NOT NULL)
+            WINDOW w AS (PARTITION BY {of})"""
+        wrong = f"""
+            CASE WHEN known = 0 THEN false WHEN x IS NULL OR y IS NULL THEN true
+            WHEN is_same THEN abs(y - x) > {NEAR} * abs(x)
+            ELSE abs(y - (y0 + CASE WHEN x1 > x0 THEN (y1 - y0) / (x1 - x0) * (x - x0) ELSE 0 END))
+              > {NEAR} * greatest(abs(y0), abs(y1)) END"""
+        found.append(
+            _count(
+                connection, f"SELECT count(*) FROM ({lines}) WHERE {wrong}", f"rows whose {made} is not what {came} is"
+            )
+        )
+    for made, came in declared.comparator.items():
+        due = f"CASE WHEN {main} IS NOT NULL THEN {identifier(came)} END"
+        sql = f"SELECT count(*) FROM staged_rows WHERE {identifier(made)} IS DISTINCT FROM {due}"
+        found.append(_count(connection, sql, f"rows whose {made} is not {came}"))
+    return found
