@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -203,12 +204,9 @@ def test_the_books_see_an_altered_column(column: str, tmp_path: Path) -> None:
     rows = persons_of(records, PERSONS.resolve, types(PERSONS))
     files = [tmp_path / name for name in ("patients.parquet", "persons.parquet", "altered.parquet")]
     values = rows[column].to_pylist()
-    values[0] = {str: f"{values[0]}~", bool: not values[0], int: 7, date: date(1900, 1, 1)}[
-        KINDS[PERSONS.columns[column].type]
-    ]
-    altered = rows.set_column(
-        rows.column_names.index(column), rows.schema.field(column), pa.array(values, rows[column].type)
-    )
+    values[0] = ANOTHER[PERSONS.columns[column].type](values[0])
+    place, field = rows.column_names.index(column), rows.schema.field(column)
+    altered = rows.set_column(place, field, pa.array(values, field.type))
     for file, held in zip(files, (records, rows, altered), strict=True):
         pq.write_table(held, file)
     honest, lie = (recount_people(duckdb.connect(), PERSONS, PERSONS.resolve, [file], files[:1]) for file in files[1:])
@@ -216,7 +214,12 @@ def test_the_books_see_an_altered_column(column: str, tmp_path: Path) -> None:
     assert lie.trouble == ["2 rows are there, but not with the content that they must have"]
 
 
-KINDS = {"STRING": str, "BOOLEAN": bool, "INT": int, "DATE": date}
+ANOTHER: dict[str, Callable[[Any], Any]] = {
+    "STRING": lambda value: f"{value}~",
+    "BOOLEAN": lambda value: not value,
+    "INT": lambda value: 7,
+    "DATE": lambda value: date(1900, 1, 1),
+}
 
 
 def test_the_books_see_that_nobody_is_left(tmp_path: Path) -> None:
