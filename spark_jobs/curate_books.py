@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from cohortlake.core.gold import delta_connection
 from cohortlake.core.recount.finding import Finding
-from cohortlake.core.recount.gold import Sources, reaches_no_table, recount_table
+from cohortlake.core.recount.gold import Sources, reaches_no_table, recount_table, recount_words
 from cohortlake.core.recount.tally import file_digest
 from spark_jobs import delta
 from spark_jobs.books import check_books
@@ -40,6 +40,7 @@ def curated_books(
         books += [book_of(one) for one in found]
         problems += [f"{one.table}: {problem}" for one in found for problem in one.problems]
         accounts[name] = [{"of": one.table, "left_out": one.classes, "notes": one.notes} for one in found]
+    problems += recount_words(connection, ctx.catalog).problems
     check_books(f"curate.{ctx.scope}", books, problems)
     folder = ctx.lake.staging("research", "gold")
     counted = {book.table.removeprefix("gold."): book.rows_out for book in books}

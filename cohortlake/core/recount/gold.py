@@ -9,6 +9,7 @@ from typing import Any
 
 from cohortlake.core.catalog import Catalog, Table
 from cohortlake.core.recount.finding import Finding
+from cohortlake.core.recount.made import recount_displays, recount_unit_names
 from cohortlake.core.recount.people import recount_people
 from cohortlake.core.recount.sql_tables import recount_sql
 from cohortlake.core.recount.views import LOST, Silver, View, prepare, recount_view
@@ -56,7 +57,11 @@ def recount_table(
         return [Finding(BOUNDARY, f"gold.{table.name}", 0, sum(1 for _ in files.get(table.name, ())))]
     prepare(connection, sources.secret, sources.doubles, sources.members)
     silver = Silver(*sources.silver[kind], catalog.resources[kind])
-    return _of_view(table, kind, recount_view(connection, silver, declared, table, files.get(table.name, ())))
+    view = recount_view(connection, silver, declared, table, files.get(table.name, ()))
+    if table.standard_units and not view.problem:
+        units = {code: one.unit for code, one in catalog.units.codes.items()}
+        view.problems += filter(None, [recount_unit_names(connection, table.standard_units, units)])
+    return _of_view(table, kind, view)
 
 
 def _of_view(table: Table, kind: str, view: View) -> list[Finding]:
@@ -73,6 +78,18 @@ def _of_view(table: Table, kind: str, view: View) -> list[Finding]:
         if reason == LOST or reason.startswith("in the table"):
             resources.problems.append(f"{count:,} resources {'are lost' if reason == LOST else reason}")
     return [rows, resources]
+
+
+def recount_words(connection: Any, catalog: Catalog) -> Finding:
+    """Whether what codes are called was said by somebody; after all tables were recounted with this connection."""
+    targets = (
+        (group.target, target.code, target.display)
+        for one in catalog.concept_maps.values()
+        for group in one.groups
+        for target in group.codes.values()
+        if target.code and target.display
+    )
+    return Finding(BOUNDARY, "gold's displays", problems=recount_displays(connection, targets))
 
 
 def reaches_no_table(connection: Any, catalog: Catalog, silver: Mapping[str, tuple[Path, int]]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from cohortlake.core.catalog import Catalog
 from cohortlake.core.gold import delta_connection
 from cohortlake.core.lake import Lake
 from cohortlake.core.recount.finding import Finding
-from cohortlake.core.recount.gold import Sources, reaches_no_table, recount_table
+from cohortlake.core.recount.gold import Sources, reaches_no_table, recount_table, recount_words
 from cohortlake.core.recount.land import recount_landed
 from cohortlake.core.recount.releases import recount_releases
 from cohortlake.core.recount.silver import recount_silo
@@ -52,6 +52,8 @@ def recount_lake(
         progress(done, total, table.name)
         yield from recount_table(connection, catalog, table, sources, files)
         done += 1
+    if tables:
+        yield recount_words(connection, catalog)
     for cohort in cohorts:
         progress(done, total, cohort)
         yield from recount_releases(connection, lake, cohort)

@@ -6,10 +6,11 @@ was altered stands out from all that have the same code and unit, or names anoth
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from cohortlake.core.catalog.table import StandardUnits, Table
-from cohortlake.core.sql import identifier
+from cohortlake.core.sql import identifier, literal
 
 # Relative; values are rounded to ten digits when they are converted.
 NEAR = 1e-6
@@ -48,6 +49,54 @@ def _displays(connection: Any, name: str, code: str, system: str) -> str:
         f"HAVING count(DISTINCT {shown}) > 1 OR count({shown}) NOT IN (0, count(*)))"
     )
     return _count(connection, sql, f"codes with more than one {name}")
+
+
+def note_displays(connection: Any, table: Table, known: Collection[str]) -> None:
+    """Keep which displays the staged rows of a view show, and those that its resources say (`known` are made)."""
+    for name in ("shown", "spoken"):
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {name} (of VARCHAR, system VARCHAR, code VARCHAR, display VARCHAR)"
+        )
+        connection.execute(f"DELETE FROM {name} WHERE starts_with(of, $1)", [f"{table.name}."])
+    for column, (code, system) in table.displays.items():
+        named = ", ".join(map(identifier, (system, code, column)))
+        for name, rows in (("shown", "staged_rows"), ("spoken", "must_rows")):
+            if name == "shown" or column in known:
+                of = literal(f"{table.name}.{column}")
+                connection.execute(
+                    f"INSERT INTO {name} SELECT DISTINCT {of}, {named} FROM {rows} "
+                    f"WHERE {identifier(system)} IS NOT NULL AND {identifier(code)} IS NOT NULL AND "
+                    f"{identifier(column)} IS NOT NULL"
+                )
+
+
+def recount_displays(connection: Any, maps: Iterable[tuple[str, str, str]]) -> list[str]:
+    """The columns that show a display which no resource of any view says of the code, nor a concept map.
+
+    `maps` are the maps' targets: system, code, display. `note_displays` came first, of every table.
+    """
+    if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'shown'").fetchone():
+        return []
+    connection.execute("CREATE OR REPLACE TABLE declared (system VARCHAR, code VARCHAR, display VARCHAR)")
+    if declared := sorted(set(maps)):
+        connection.executemany("INSERT INTO declared VALUES ($1, $2, $3)", declared)
+    same = "USING (system, code, display)"
+    sql = f"SELECT of, count(*) FROM shown ANTI JOIN spoken {same} ANTI JOIN declared {same} GROUP BY of ORDER BY of"
+    return [
+        f"gold.{of}: {count:,} codes have a display that no resource and no concept map gives"
+        for of, count in connection.execute(sql).fetchall()
+    ]
+
+
+def recount_unit_names(connection: Any, declared: StandardUnits, units: Mapping[str, str]) -> str:
+    """Whether rows of a code whose unit is declared (`units`: unit by LOINC code) are in that one, as a problem."""
+    connection.execute("CREATE OR REPLACE TEMP TABLE unit_of (code VARCHAR, unit VARCHAR)")
+    if units:
+        connection.executemany("INSERT INTO unit_of VALUES ($1, $2)", [*units.items()])
+    unit = identifier(declared.standard_unit)
+    rows = f"staged_rows s JOIN unit_of u ON u.code = s.{identifier(declared.code)}"
+    sql = f"SELECT count(*) FROM {rows} WHERE s.{unit} IS NOT NULL AND s.{unit} <> u.unit"
+    return _count(connection, sql, f"rows whose {declared.standard_unit} is not the declared one of their code")
 
 
 def _units(connection: Any, declared: StandardUnits) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from cohortlake.core.catalog.resource import Node
 from cohortlake.core.catalog.table import IS_COUNTED, Table
-from cohortlake.core.recount.made import recount_made
+from cohortlake.core.recount.made import note_displays, recount_made
 from cohortlake.core.recount.paths import NotCountedError, Scope, constants, typed
 from cohortlake.core.recount.tally import Tally, parquet, tally
 from cohortlake.core.sql import identifier, literal
@@ -107,6 +107,7 @@ def recount_view(connection: Any, silver: Silver, view: Mapping[str, Any], table
     shown = ((name, pair) for name, pair in table.displays.items() if name not in found.uncounted)
     found.problems = [problem for name, pair in shown if (problem := _own_words(connection, table, name, pair))]
     found.problems += recount_made(connection, table)
+    note_displays(connection, table, can_be)
     return found
 
 
