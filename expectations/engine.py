@@ -1,9 +1,10 @@
 """Great Expectations' SQL engine over an open DuckDB connection: it judges every row where DuckDB holds it.
 
-DuckDB is not among the databases that Great Expectations knows, so four things are said here: that nothing is written
+DuckDB is not among the databases that Great Expectations knows, so three things are said here: that nothing is written
 (a result must outlive the transaction that SQLAlchemy ends before Great Expectations fetches it), how DuckDB writes a
-regular expression, that failing values that a result leaves out need not be fetched, and that an expectation's
-configuration, which is asked for some 80 times a check, is made once.
+regular expression, and that failing values that a result leaves out need not be fetched. And what does not change while
+a suite is judged is made once: an expectation's configuration (asked for some 80 times a check) and what a metric needs
+(asked for again wherever the metric is needed, four times of five).
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import duckdb
 import great_expectations as gx
 import sqlalchemy
 from duckdb_engine import ConnectionWrapper, Dialect
+from great_expectations.core import id_dict
 from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 from great_expectations.datasource.fluent import SQLDatasource
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.validator.validation_graph import ValidationGraph
 from sqlalchemy.dialects import registry
 from sqlalchemy.pool import StaticPool
 
@@ -117,30 +120,53 @@ def table_batch(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[A
     source = sources.add_duckdb(name=SOURCE, connection_string="duckdb:///:memory:").on(connection)
     try:
         asset = source.add_table_asset(table, table_name=table)
-        with _configurations_made_once():
+        with _nothing_made_twice():
             yield asset.add_batch_definition_whole_table("all").get_batch()
     finally:
         sources.delete(SOURCE)
 
 
 @contextmanager
-def _configurations_made_once() -> Iterator[None]:
-    """While it lasts, an expectation's configuration is made when first asked for, and kept.
+def _nothing_made_twice() -> Iterator[None]:
+    """While it lasts, an expectation's configuration and a metric's needs are made when first asked for, and kept.
 
-    An expectation does not change while it is judged; to make its configuration walks all its fields.
+    An expectation does not change while it is judged; to make its configuration walks all its fields. In the graph of
+    an expectation's metrics, Great Expectations asks what a metric needs once for each that needs it, and for all that
+    those need: the edges are there already. Of what names a metric it makes a copy that is fit for JSON, which texts
+    and whole numbers are.
     """
     made: dict[int, tuple[Any, Any]] = {}
-    original = Expectation.configuration
+    convert = id_dict.convert_to_json_serializable
+    configuration, build = Expectation.configuration, ValidationGraph.build_metric_dependency_graph
 
-    def configuration(self: Any) -> Any:
+    def made_once(self: Any) -> Any:
         known = made.get(id(self))
         if known is None:
             # The expectation is kept too, so that no other one gets its id meanwhile.
-            known = made[id(self)] = (self, original.fget(self))
+            known = made[id(self)] = (self, configuration.fget(self))
         return known[1]
 
-    Expectation.configuration = property(configuration)
+    def built_once(self: Any, metric_configuration: Any, runtime_configuration: Any = None) -> None:
+        built = self.__dict__.setdefault("built", set())
+        if metric_configuration.id not in built:
+            built.add(metric_configuration.id)
+            build(self, metric_configuration, runtime_configuration)
+
+    id_dict.convert_to_json_serializable = lambda data: data if _is_plain(data) else convert(data)
+    Expectation.configuration = property(made_once)
+    ValidationGraph.build_metric_dependency_graph = built_once
     try:
         yield
     finally:
-        Expectation.configuration = original
+        id_dict.convert_to_json_serializable = convert
+        Expectation.configuration = configuration
+        ValidationGraph.build_metric_dependency_graph = build
+
+
+def _is_plain(data: Any) -> bool:
+    """Whether JSON takes a value as it is."""
+    if isinstance(data, dict):
+        return all(type(key) is str and _is_plain(value) for key, value in data.items())
+    if type(data) is list:
+        return all(map(_is_plain, data))
+    return data is None or type(data) in (str, bool, int)
