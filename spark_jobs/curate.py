@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from cohortlake.core.catalog import Catalog, Table
 from cohortlake.core.errors import CatalogError
 from cohortlake.core.lake import Lake
-from cohortlake.core.views import compile_view
+from cohortlake.core.views import ViewPlan, compile_view
 from cohortlake.core.views.needed import needed
 from spark_jobs import delta, delta_read
 from spark_jobs.context import Context, StepResult
@@ -125,6 +125,15 @@ def _persons(ctx: Context, table: Table, patients: Staged, folder: Path) -> Stag
     return staged
 
 
+def scans(views: Mapping[str, ViewPlan]) -> list[dict[str, ViewPlan]]:
+    """The views of one type, parted into those that are made in one scan.
+
+    A view with a union has one of its own: each of its rows would carry the lists that the other views go through.
+    """
+    plain = {name: view for name, view in views.items() if not view.select.has_union}
+    return [*([plain] if plain else []), *({name: view} for name, view in views.items() if name not in plain)]
+
+
 def run(ctx: Context) -> StepResult:
     """Stage every table of gold, or nothing where silver and the declarations are as they were.
 
@@ -140,20 +149,20 @@ def run(ctx: Context) -> StepResult:
     types = {name: version for name, version in made_from["silver"].items() if version >= 0}
     key = pseudonym(vault_secret(ctx.lake))
     replaced, persons = replaced_keys(ctx.lake, vault_secret(ctx.lake)), person_keys(ctx.lake)
-    by_type: dict[str, dict[str, Table]] = {}
+    by_type: dict[str, dict[str, ViewPlan]] = {}
     for table in ctx.catalog.tables.values():
         if table.is_view and (name := str(ctx.catalog.views[table.name]["resource"])) in types:
-            by_type.setdefault(name, {})[table.name] = table
-    plans = {name: [compile_view(ctx.catalog.views[table]) for table in tables] for name, tables in by_type.items()}
-    touched = {ctx.lake.silver(name): (types[name], needed(*views).tree) for name, views in plans.items()}
+            by_type.setdefault(name, {})[table.name] = compile_view(ctx.catalog.views[table.name])
+    touched = {ctx.lake.silver(name): (types[name], needed(*views.values()).tree) for name, views in by_type.items()}
     shown = displays(touched, ctx.catalog.concept_maps.values())
     made_here = [table for table in ctx.catalog.tables.values() if not table.is_view]
     total, done = sum(map(len, by_type.values())) + len(made_here), 0
 
-    def of_type(name: str) -> dict[str, Staged]:
+    def scan(of_one: tuple[str, Mapping[str, ViewPlan]]) -> dict[str, Staged]:
         nonlocal done
-        tables = by_type[name]
-        views = {table: (tables[table], plan) for table, plan in zip(tables, plans[name], strict=True)}
+        name, plans = of_one
+        tables = {table: ctx.catalog.tables[table] for table in plans}
+        views = {table: (tables[table], plan) for table, plan in plans.items()}
         silver = delta_read.read(ctx.spark, ctx.lake.silver(name), types[name])
         folders = {table: ctx.lake.gold(table) for table in tables}
         known = Known(replaced, ctx.catalog.units, persons, shown)
@@ -167,7 +176,7 @@ def run(ctx: Context) -> StepResult:
     ctx.spark  # noqa: B018 (started here, once, before the threads share it)
     staged: dict[str, Staged] = {}
     with ThreadPoolExecutor(THREADS) as pool:
-        for made in pool.map(of_type, by_type):
+        for made in pool.map(scan, [(name, plans) for name, views in by_type.items() for plans in scans(views)]):
             staged |= made
     # The steps of a run share a Spark session, so one at a time makes views of these names.
     with ctx.lake.lock("views"):

@@ -230,6 +230,11 @@ class Select:
         """Whether it always gives one row an item."""
         return self.iteration is None and not self.union and all(select.is_one_row for select in self.selects)
 
+    @property
+    def has_union(self) -> bool:
+        """Whether it is a union, or has one in it."""
+        return bool(self.union) or any(select.has_union for select in self.selects)
+
     def columns_in_order(self) -> Iterator[Column]:
         """The columns of its rows: its own, its selects', then the union's, whose branches have the same."""
         yield from self.columns
