@@ -40,6 +40,7 @@ def catalog(server: BulkServer, tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.acceptance
 def test_what_a_server_exports_and_deletes_reaches_silver(server, catalog, tmp_path, monkeypatch):
     lake, data = tmp_path / "lake", tmp_path / "data"
 

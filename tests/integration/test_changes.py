@@ -125,7 +125,7 @@ ORDERS = list(permutations(DELIVERIES))
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [2])
 def test_any_order_and_any_batches_end_in_the_same_silver(tmp_path, seed):
     rng = random.Random(seed)
     cut = batches(rng.choice(ORDERS), rng)

@@ -80,6 +80,7 @@ def everything() -> Iterator[Result]:
     yield from (*hospital(), *samples(), *fragments(), *wrapped())
 
 
+@pytest.mark.acceptance
 def test_every_document_lands_or_says_why_not():
     assert len(hospital()) == 134
     assert len(samples()) == 22
@@ -157,6 +158,7 @@ def test_the_patients_are_the_payers_members():
         assert told.lower().split() == member["Name"].lower().split()
 
 
+@pytest.mark.acceptance
 def test_all_of_it_is_typed_fhir():
     by_type: dict[str, list[str]] = defaultdict(list)
     for _, _, made in everything():
@@ -195,6 +197,7 @@ def wrong(value: dict[str, Any], kind: str, path: str) -> Iterator[str]:
                 yield from wrong(item, element.type, f"{path}.{name}")
 
 
+@pytest.mark.acceptance
 def test_every_element_is_r4s_and_what_is_required_is_there():
     found = Counter(
         reason

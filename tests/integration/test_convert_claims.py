@@ -67,6 +67,7 @@ def of(path: Path, kind: str) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.acceptance
 def test_every_file_is_known_by_its_header_and_every_line_lands():
     assert {name: len(paths) for name, paths in FILES.items()} == {"cpcds": 5, "rif": 37}
     for name, paths in FILES.items():
@@ -173,6 +174,7 @@ def test_a_number_with_twelve_digits_is_no_npi():
     assert "http://hl7.org/fhir/sid/us-npi" not in systems
 
 
+@pytest.mark.acceptance
 def test_all_of_it_is_typed_fhir():
     by_type: dict[str, list[str]] = defaultdict(list)
     for _, _, made in everything():
@@ -189,6 +191,7 @@ def test_all_of_it_is_typed_fhir():
         assert parsed.table.num_rows == len(lines)
 
 
+@pytest.mark.acceptance
 def test_every_element_is_r4s_and_what_is_required_is_there():
     found = Counter(
         reason

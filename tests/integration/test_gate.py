@@ -245,6 +245,7 @@ def curate(step) -> bool:
     return step.stage == "curate"
 
 
+@pytest.mark.acceptance
 def test_gold_that_breaks_its_declaration_is_not_published(gated, tmp_path):
     lake, data = gated.lake, gated.data
     run(lake, data, only=curate)

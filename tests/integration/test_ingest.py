@@ -70,6 +70,7 @@ def test_codes_without_a_map_are_kept_flagged_and_counted(clean):
     assert flagged[0][0] > 0
 
 
+@pytest.mark.acceptance
 def test_nothing_new_changes_nothing_and_the_same_bytes_under_another_name_are_known(clean):
     lake, data, _ = clean
     before = flow.content(lake)
@@ -96,6 +97,7 @@ def _versions(line: str) -> tuple[str, str]:
     return json.dumps(old), json.dumps(new)
 
 
+@pytest.mark.acceptance
 def test_any_order_of_arrival_gives_the_same_silver(tmp_path):
     """The older version last, children before their patient, rows of a claim after it and before it."""
     a, b = hospitals.site_a(2, 20), hospitals.site_b(2)

@@ -406,6 +406,7 @@ source:
     return folder
 
 
+@pytest.mark.acceptance
 def test_changes_reach_gold_and_a_server_that_is_down_leaves_the_lake(site, server, catalog, tmp_path):
     lake, data = tmp_path / "lake", tmp_path / "data"
     for table in ("patients", "encounters", "organizations", "providers", "payers"):
