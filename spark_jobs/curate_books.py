@@ -40,7 +40,7 @@ def curated_books(
         books += [book_of(one) for one in found]
         problems += [f"{one.table}: {problem}" for one in found for problem in one.problems]
         accounts[name] = [{"of": one.table, "left_out": one.classes, "notes": one.notes} for one in found]
-    problems += recount_words(connection, ctx.catalog).problems
+    problems += recount_words(connection, ctx.catalog, sources).problems
     check_books(f"curate.{ctx.scope}", books, problems)
     folder = ctx.lake.staging("research", "gold")
     counted = {book.table.removeprefix("gold."): book.rows_out for book in books}

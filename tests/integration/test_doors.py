@@ -41,7 +41,9 @@ def ingest_and_curate(step: Step) -> bool:
     return step.stage in (INGEST, CURATE)
 
 
-@pytest.fixture(scope="module", params=["the extract first", "the feed first"])
+@pytest.fixture(
+    scope="module", params=["the extract first", pytest.param("the feed first", marks=pytest.mark.acceptance)]
+)
 def lake(request, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("doors")
     data = folder / "data"

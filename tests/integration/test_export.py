@@ -14,7 +14,7 @@ from cohortlake.core.export import export
 from cohortlake.core.lake import Lake
 from tests import flow, hospitals
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.acceptance]
 A, B = "site_a_fhir_r4", "site_b_csv"
 
 

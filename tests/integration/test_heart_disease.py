@@ -18,7 +18,7 @@ DATA = Path(os.environ.get("COHORTLAKE_DATA", Path(__file__).parents[3] / "share
 if not (DATA / NAME).is_dir():
     pytest.skip(f"{DATA / NAME} is not there (set COHORTLAKE_DATA)", allow_module_level=True)
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.acceptance]
 TABLES = ["patients", "conditions", "laboratory_results", "vital_signs"]
 HEADER = "age,sex,cp,trestbps,chol,fbs,restecg,thalach,exang,oldpeak,slope,ca,thal,target"
 # Rows of a fifth hospital with one fault each, and the reason for which they are held.

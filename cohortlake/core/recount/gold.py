@@ -80,7 +80,7 @@ def _of_view(table: Table, kind: str, view: View) -> list[Finding]:
     return [rows, resources]
 
 
-def recount_words(connection: Any, catalog: Catalog) -> Finding:
+def recount_words(connection: Any, catalog: Catalog, sources: Sources) -> Finding:
     """Whether what codes are called was said by somebody; after all tables were recounted with this connection."""
     targets = (
         (group.target, target.code, target.display)
@@ -89,7 +89,10 @@ def recount_words(connection: Any, catalog: Catalog) -> Finding:
         for target in group.codes.values()
         if target.code and target.display
     )
-    return Finding(BOUNDARY, "gold's displays", problems=recount_displays(connection, targets))
+    held = sources.silver.items()
+    silver = {kind: f"delta_scan({literal(table)}, version = {version})" for kind, (table, version) in held}
+    types = {name: str(view["resource"]) for name, view in catalog.views.items()}
+    return Finding(BOUNDARY, "gold's displays", problems=recount_displays(connection, targets, silver, types))
 
 
 def reaches_no_table(connection: Any, catalog: Catalog, silver: Mapping[str, tuple[Path, int]]) -> dict[str, int]:

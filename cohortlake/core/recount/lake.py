@@ -53,7 +53,7 @@ def recount_lake(
         yield from recount_table(connection, catalog, table, sources, files)
         done += 1
     if tables:
-        yield recount_words(connection, catalog)
+        yield recount_words(connection, catalog, sources)
     for cohort in cohorts:
         progress(done, total, cohort)
         yield from recount_releases(connection, lake, cohort)

@@ -70,10 +70,14 @@ def note_displays(connection: Any, table: Table, known: Collection[str]) -> None
                 )
 
 
-def recount_displays(connection: Any, maps: Iterable[tuple[str, str, str]]) -> list[str]:
-    """The columns that show a display which no resource of any view says of the code, nor a concept map.
+def recount_displays(
+    connection: Any, maps: Iterable[tuple[str, str, str]], silver: Mapping[str, str], types: Mapping[str, str]
+) -> list[str]:
+    """The columns that show a display which no resource of silver says, nor a concept map of the code.
 
-    `maps` are the maps' targets: system, code, display. `note_displays` came first, of every table.
+    `maps` are the maps' targets: system, code, display. `silver` has the relation (SQL after FROM) of each type,
+    `types` the type of each table. Silver is read as text, and only for what the rows of the views do not say: a
+    resource that no row is made of has a say too. `note_displays` came first, of every table.
     """
     if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'shown'").fetchone():
         return []
@@ -81,10 +85,18 @@ def recount_displays(connection: Any, maps: Iterable[tuple[str, str, str]]) -> l
     if declared := sorted(set(maps)):
         connection.executemany("INSERT INTO declared VALUES ($1, $2, $3)", declared)
     same = "USING (system, code, display)"
-    sql = f"SELECT of, count(*) FROM shown ANTI JOIN spoken {same} ANTI JOIN declared {same} GROUP BY of ORDER BY of"
+    sql = f"SELECT * FROM shown ANTI JOIN spoken {same} ANTI JOIN declared {same}"
+    connection.execute(f"CREATE OR REPLACE TABLE unsaid AS {sql}")
+    shown = {types[of.partition(".")[0]] for (of,) in connection.execute("SELECT DISTINCT of FROM unsaid").fetchall()}
+    for kind in sorted(silver, key=lambda kind: (kind not in shown, kind)):
+        if not connection.execute("SELECT 1 FROM unsaid LIMIT 1").fetchone():
+            break
+        texts = f"SELECT CAST(to_json(r) AS VARCHAR) AS text FROM {silver[kind]} r"
+        says = " AND ".join(f"contains(text, CAST(to_json(unsaid.{one}) AS VARCHAR))" for one in ("display", "code"))
+        connection.execute(f"DELETE FROM unsaid WHERE EXISTS (SELECT 1 FROM ({texts}) WHERE {says})")
     return [
         f"gold.{of}: {count:,} codes have a display that no resource and no concept map gives"
-        for of, count in connection.execute(sql).fetchall()
+        for of, count in connection.execute("SELECT of, count(*) FROM unsaid GROUP BY of ORDER BY of").fetchall()
     ]
 
 
