@@ -41,9 +41,7 @@ def ingest_and_curate(step: Step) -> bool:
     return step.stage in (INGEST, CURATE)
 
 
-@pytest.fixture(
-    scope="module", params=["the extract first", pytest.param("the feed first", marks=pytest.mark.acceptance)]
-)
+@pytest.fixture(scope="module", params=["the extract first", "the feed first"])
 def lake(request, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("doors")
     data = folder / "data"
@@ -69,7 +67,7 @@ def lake(request, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     return folder / "lake", run()
 
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.acceptance]
 
 
 def test_counts_say_what_matched_conflicted_and_stood_alone(lake):
