@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pytest
+
 from cohortlake.core.ccda import records, to_fhir
 from cohortlake.core.ccda.declared import load_ccda
 from cohortlake.core.convert import Options
 
+pytestmark = pytest.mark.acceptance
 DATA = Path(__file__).parents[2] / "data"
 DOCUMENTS = DATA / "site_c_ccda_cpcds/ccda.zip"
 NAMES = {"h": "urn:hl7-org:v3"}

@@ -53,7 +53,7 @@ from spark_jobs.context import Context
 from tests import catalogs, flow
 from tests.integration.test_training import PERSON, Project
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.acceptance]
 A, B, H, C = "site_a_fhir_r4", "site_b_csv", "site_b_hl7v2", "site_c_ccda"
 TABLES = ("patients", "conditions", "laboratory_results", "medications", "medication_orders", "drugs")
 HOW = ("drop", "duplicate", "alter")

@@ -16,7 +16,7 @@ from cohortlake.cli import app
 from cohortlake.core.catalog import PROJECT_CATALOG
 from tests import flow
 
-pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+pytestmark = [pytest.mark.spark, pytest.mark.acceptance, pytest.mark.usefixtures("spark")]
 SILO = "site_b_hl7v2"
 GLUCOSE = "2345-7^Glucose [Mass/volume] in Serum or Plasma^LN"
 # OBX-3, OBX-5, OBX-6. 250 mmol/L of glucose cannot be, though 250 mg/dL can.
