@@ -12,6 +12,7 @@ expectations/own/suites/gold/<table>/*.json           of a curated table
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -43,6 +44,8 @@ from spark_jobs.fhir_types import ARROW
 from spark_jobs.staged import PLACE
 
 FOLDER = Path(__file__).parent / "own"
+# The files of classes that this process has registered, by SHA-256.
+LOADED: set[str] = set()
 GOLD, EVERY = "gold", "every_silo"
 OF_ROWS = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
 # Great Expectations' words for how much a failure matters, as the lake's.
@@ -124,7 +127,10 @@ def _read(root: Path) -> tuple[OwnSuite, ...]:
 
 
 def _load_class(path: Path) -> None:
-    """Register the expectation classes of a file."""
+    """Register the expectation classes of a file; done once for what it says, wherever it lies."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest in LOADED:
+        return
     before = set(list_registered_expectation_implementations())
     spec = importlib.util.spec_from_file_location(f"expectations_own_{path.stem}", path)
     if spec is None or spec.loader is None:
@@ -142,6 +148,7 @@ def _load_class(path: Path) -> None:
             raise CatalogError(f"{path}: {one.__name__} would take the place of {one.expectation_type}", HINT)
         if not (one.__doc__ or "").strip():
             raise CatalogError(f"{path}: {one.__name__} has no docstring, which says what it expects", HINT)
+    LOADED.add(digest)
 
 
 def _is_class(one: Any) -> bool:

@@ -103,7 +103,8 @@ class Sources:
         folder = text.split("/")[0]
         if folder in DATA:
             yield from (path for path in self.paths if path.startswith(f"{folder}/"))
-        elif text in self.paths:
+        elif text in self.paths and (folder != text or not text.endswith(".md")):
+            # `README.md` alone is what many folders have.
             yield text
         elif MODULE_TEXT.fullmatch(text):
             yield from self._module(text.split(":")[0])
