@@ -31,7 +31,10 @@ from spark_jobs.standardise_fhir import COLUMNS, standardise_part
 SHARED = Path(os.environ.get("COHORTLAKE_DATA", Path(__file__).parents[3] / "shared/data"))
 CASES = SHARED / "fhir_validator_cases"
 SAID = Path(__file__).parent / "validator_cases.csv"
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no validator cases in {SHARED} (set COHORTLAKE_DATA)")
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.skipif(not CASES.is_dir(), reason=f"no validator cases in {SHARED} (set COHORTLAKE_DATA)"),
+]
 
 # The record's own form: JSON, elements and their types, cardinality, primitives, required codes, references' form.
 # The rest is about profiles, bundles, narrative, terminology beyond required bindings, and rules between elements.

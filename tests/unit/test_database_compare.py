@@ -76,7 +76,7 @@ class Replica:
         return distinct([row for held in self.held.values() for row in held]) == distinct(table)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(tables, min_size=1, max_size=4), st.booleans())
 def test_a_table_that_is_compared_whole(states, forget):
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +88,7 @@ def test_a_table_that_is_compared_whole(states, forget):
             assert replica.holds(table)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(tables, tables, st.lists(rows, max_size=4))
 def test_a_table_that_is_read_by_its_watermark(before, after, unchanged):
     """What was read holds every changed row, and perhaps others of those that are there."""

@@ -97,7 +97,7 @@ FACTS = (
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(facts=st.dictionaries(st.sampled_from(FACTS), JSON, max_size=6), books=JSON, error=JSON, about=JSON)
 def test_no_record_can_break_the_report(tmp_path: Path, facts: Any, books: Any, error: Any, about: Any) -> None:
     lake = Lake(tmp_path / "any")
