@@ -57,10 +57,11 @@ class Sources:
         return found
 
     def _package(self, path: str) -> set[str]:
-        """The `__init__.py` files above a module, and what else its folder holds."""
-        above = PurePosixPath(path).parents
+        """The `__init__.py` files above a module, what else its folder holds, and the folder that is named like it."""
+        above, own = PurePosixPath(path).parents, f"{path.removesuffix('.py')}/"
         initial = {str(folder / "__init__.py") for folder in above} & self.paths
-        return initial | self._data_of_packages.get(str(above[0]), set())
+        named = {file for file in self.paths if file.startswith(own)}
+        return initial | named | self._data_of_packages.get(str(above[0]), set())
 
     def _referred_to(self, path: str) -> set[str]:
         if path not in self._references:
