@@ -155,6 +155,14 @@ def test_a_green_run_is_recorded_and_a_lie_is_found(project):
         do(project, "drawn")
 
 
+def test_what_there_is_no_time_for_is_named_and_not_recorded(project):
+    answer = CliRunner().invoke(app, ["run", "--within", "0", "--root", str(project)])
+    assert answer.exit_code == 0
+    assert "not run for want of time, and so not proved of what is here: flow" in answer.output
+    assert read_record(project) == {}
+    assert CliRunner().invoke(app, ["check", "--root", str(project)]).exit_code != 0
+
+
 NOT_WHOLE = """
 def test_quick():
     assert True

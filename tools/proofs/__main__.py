@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,7 @@ def run(
     names: Annotated[list[str] | None, typer.Argument(help="Proofs; by default those that are stale.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Run all proofs.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="How many at a time.")] = 2,
+    within: Annotated[float, typer.Option(min=0, help="Begin none after so many seconds; those are named.")] = inf,
     root: Root = ROOT,
 ) -> None:
     """Run proofs, and record those that are green."""
@@ -73,7 +75,9 @@ def run(
             record[proof.name] = outcome.proved()
             write_record(root, record)
 
-    run_proofs(root, chosen, file_hashes(root), ended, at_a_time=jobs)
+    left = run_proofs(root, chosen, file_hashes(root), ended, at_a_time=jobs, within=within)
+    if left:
+        print(f"\nnot run for want of time, and so not proved of what is here: {', '.join(left)}")
     if red:
         raise ProofError(f"not proved: {', '.join(sorted(red))}; see above, and build/proofs/")
 

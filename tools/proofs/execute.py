@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from tools.proofs import ROOT
@@ -70,10 +71,28 @@ def _reasons(found: dict[str, list[str]], proof: Proof, tracked: Iterable[str], 
 
 
 def run_proofs(
-    root: Path, proofs: Iterable[Proof], tracked: Iterable[str], each: Callable[[Outcome], None], *, at_a_time: int
-) -> None:
-    """Run proofs in their order, some at a time; `each` is called with an outcome as soon as it is there."""
-    files = {*tracked}
+    root: Path,
+    proofs: Iterable[Proof],
+    tracked: Iterable[str],
+    each: Callable[[Outcome], None],
+    *,
+    at_a_time: int,
+    within: float = inf,
+) -> list[str]:
+    """Run proofs in their order, some at a time; `each` is called with an outcome as soon as it is there.
+
+    None is begun after `within` seconds; gives the names of those.
+    """
+    files, until, left = {*tracked}, time.monotonic() + within, []
+
+    def begin(proof: Proof) -> Outcome | None:
+        if time.monotonic() < until:
+            return run_proof(root, proof, files)
+        left.append(proof.name)
+        return None
+
     with ThreadPoolExecutor(at_a_time) as pool:
-        for future in as_completed([pool.submit(run_proof, root, proof, files) for proof in proofs]):
-            each(future.result())
+        for future in as_completed([pool.submit(begin, proof) for proof in proofs]):
+            if outcome := future.result():
+                each(outcome)
+    return left
