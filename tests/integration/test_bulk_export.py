@@ -278,9 +278,9 @@ def client(request, server, tmp_path, monkeypatch):
 
 
 def test_a_token_is_bought_and_bought_again_when_it_ends(site, server, client):
-    server.token_seconds = 0.4
+    server.token_seconds = 1.5
     server.polls = 12
-    server.before_file = lambda: time.sleep(0.25)
+    server.before_file = lambda: time.sleep(0.8)
     site.fetch(client=client, downloads=1)
     assert site.files() == ALL
     assert server.count("token") >= 2
