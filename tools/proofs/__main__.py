@@ -58,8 +58,9 @@ def run(
     if not chosen:
         print("every proof is proved of what is here: nothing to run (--all runs them all the same)")
         return
-    # The longest first; one that was never run may be the longest.
-    chosen.sort(key=lambda proof: -(record[proof.name].seconds if proof.name in record else 10**6))
+    # The longest first where all are run, the shortest where time may end; one that was never run may be long.
+    took = {proof.name: record[proof.name].seconds if proof.name in record else 10**6 for proof in chosen}
+    chosen.sort(key=lambda proof: took[proof.name] if within < inf else -took[proof.name])
     print(f"running {', '.join(proof.name for proof in chosen)}; their output comes when each has ended")
     red: list[str] = []
 

@@ -21,6 +21,8 @@ MACROS = (
     "datediff(later, earlier) AS date_diff('day', CAST(earlier AS DATE), CAST(later AS DATE))",
     "to_date(value) AS CAST(value AS DATE)",
     "nvl(value, other) AS coalesce(value, other)",
+    # DuckDB's is null where the condition is null in every row; Spark's counts none.
+    "count_if(condition) AS count(CASE WHEN condition THEN 1 END)",
     "array_contains(items, item) AS list_contains(items, item)",
     "array_except(items, others) AS list_filter(items, lambda item: NOT list_contains(others, item))",
     "collect_set(value) AS list_distinct(list(value))",
