@@ -93,7 +93,7 @@ def test_silver_of_the_database_is_silver_of_the_extract(hospital, tmp_path):
     fetched = flow.records(hospital.lake)[f"land.{NAME}"]["facts"]["fetched"]["rows"]
     assert fetched == {path.name.split(".")[0]: rows(path.name.split(".")[0]) for path in EXTRACT.glob("*.csv.gz")}
     silver = flow.content(tmp_path / "lake")
-    assert len(silver) == 14
+    assert len(silver) == 15
     assert flow.content(hospital.lake) == silver
     assert {(row["reasons"][0], row["offset"] >= 0) for row in flow.held(hospital.lake)} == {
         (row["reasons"][0], row["offset"] >= 0) for row in flow.held(tmp_path / "lake")
