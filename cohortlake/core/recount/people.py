@@ -14,11 +14,10 @@ import pyarrow as pa
 from cohortlake.core.catalog.attributes import AGREED, LOWEST, UNKNOWN, Attribute, Resolution
 from cohortlake.core.catalog.table import Table
 from cohortlake.core.recount.finding import Finding
+from cohortlake.core.recount.sql_tables import casts, source_of
 from cohortlake.core.recount.tally import parquet, tally
-from cohortlake.core.sql import identifier
 
 Record = Mapping[str, Any]
-TYPES = {"STRING": "VARCHAR", "INT": "INTEGER"}
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,8 @@ def recount_people(
     told = {name: [one[name] for one in made] for name in columns}
     # A table of nulls has no types of its own; each column gets its declared one.
     connection.register("told_people", pa.table(told or {name: pa.nulls(0) for name in columns}))
-    cast = ", ".join(
-        f"CAST({identifier(n)} AS {TYPES.get(c.type, c.type)}) AS {identifier(n)}" for n, c in table.columns.items()
-    )
-    must = tally(connection, f"(SELECT {cast} FROM told_people)", columns)
-    source = parquet(files) if files else "told_people WHERE false"
-    does = tally(connection, f"(SELECT {cast} FROM {source})", columns)
+    must = tally(connection, f"(SELECT {casts(table)} FROM told_people)", columns)
+    does = tally(connection, f"(SELECT {casts(table)} FROM {source_of(table, files)})", columns)
     return Finding("gold → gold", f"gold.{table.name}", must.rows, does.rows, must=must, does=does)
 
 

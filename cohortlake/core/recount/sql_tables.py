@@ -46,7 +46,7 @@ def recount_sql(connection: Any, table: Table, sql: str, files: Mapping[str, Seq
     import duckdb
 
     found = Made()
-    found.does = _tally(connection, _source(table, files[table.name]), table)
+    found.does = _tally(connection, source_of(table, files[table.name]), table)
     try:
         for macro in MACROS:
             connection.execute(f"CREATE OR REPLACE TEMP MACRO {macro}")
@@ -57,7 +57,7 @@ def recount_sql(connection: Any, table: Table, sql: str, files: Mapping[str, Seq
                     found.problem = f"it reads {name}, which has no rows"
                     return found
                 connection.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS SELECT * FROM {source}")
-        made = f"(SELECT {_casts(table)} FROM ({sql.rstrip().rstrip(';')}\n))"
+        made = f"(SELECT {casts(table)} FROM ({sql.rstrip().rstrip(';')}\n))"
         found.must = _tally(connection, made, table)
     except duckdb.Error as error:
         # Of the message the first words only: what follows may be a value.
@@ -65,12 +65,14 @@ def recount_sql(connection: Any, table: Table, sql: str, files: Mapping[str, Seq
     return found
 
 
-def _casts(table: Table) -> str:
+def casts(table: Table) -> str:
+    """The columns of a relation in the types that the table declares."""
     columns = table.columns.items()
     return ", ".join(f"CAST({identifier(n)} AS {TYPES.get(c.type, c.type)}) AS {identifier(n)}" for n, c in columns)
 
 
-def _source(table: Table, files: Sequence[Path]) -> str:
+def source_of(table: Table, files: Sequence[Path]) -> str:
+    """The SQL that reads a table's files; of none, a relation of its columns without rows."""
     if files:
         return parquet(files)
     nulls = (f"CAST(NULL AS {TYPES.get(c.type, c.type)}) AS {identifier(n)}" for n, c in table.columns.items())

@@ -15,7 +15,8 @@ from cohortlake.core.catalog.resource import Node
 from cohortlake.core.catalog.table import IS_COUNTED, Table
 from cohortlake.core.recount.made import note_displays, recount_made
 from cohortlake.core.recount.paths import NotCountedError, Scope, constants, typed
-from cohortlake.core.recount.tally import Tally, parquet, tally
+from cohortlake.core.recount.sql_tables import source_of
+from cohortlake.core.recount.tally import Tally, tally
 from cohortlake.core.sql import identifier, literal
 
 KEY_DIGITS = 32
@@ -139,18 +140,7 @@ def _reason(where: Mapping[str, Any]) -> str:
 
 def _staged(connection: Any, table: Table, files: Sequence[Path]) -> None:
     """View `staged_rows`: what the files hold."""
-    if files:
-        source = parquet(files)
-    else:
-        nulls = ", ".join(
-            f"CAST(NULL AS {_type(column.type)}) AS {identifier(n)}" for n, column in table.columns.items()
-        )
-        source = f"(SELECT {nulls} WHERE false)"
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW staged_rows AS SELECT * FROM {source}")
-
-
-def _type(declared: str) -> str:
-    return {"STRING": "VARCHAR", "TIMESTAMP": "TIMESTAMPTZ"}.get(declared, declared)
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW staged_rows AS SELECT * FROM {source_of(table, files)}")
 
 
 @dataclass(frozen=True)
