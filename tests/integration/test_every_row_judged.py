@@ -1,7 +1,7 @@
 """Great Expectations judges every row by every check: what it counts is what a reading of the records' JSON counts.
 
-The records are a small hospital's, with faults of every kind planted. The reading (`tests.recount`) shares no code with
-the gate. A judge that always says yes, and a table that hides rows, are planted too, and found.
+The records are a small hospital's, with faults of every kind planted. The reading (`tests.recount_checks`) shares no
+code with the gate. A judge that always says yes, and a table that hides rows, are planted too, and found.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from spark_jobs.delta import Part
 from spark_jobs.staged import Staged
 from spark_jobs.standardise_fhir import COLUMNS, standardise_part
 from tests import hospitals
-from tests.recount import Hospital
+from tests.recount_checks import Hospital
 
 A = "site_a_fhir_r4"
 TYPES = ("Patient", "Encounter", "Condition", "Observation", "MedicationRequest", "Procedure")
