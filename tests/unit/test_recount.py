@@ -21,7 +21,6 @@ from cohortlake.core.recount.land import recount_landed
 from cohortlake.core.recount.places import Places
 from cohortlake.core.recount.resources import compare_json
 from cohortlake.core.recount.source import pieces
-from cohortlake.core.recount.sql_tables import MACROS
 from cohortlake.core.recount.tables import recount_parsed
 from spark_jobs import delta, merge
 from spark_jobs.context import Book
@@ -246,12 +245,3 @@ def test_a_book_says_what_is_wrong_with_it():
     assert Book("t", 3, 4).trouble == "t: 1 rows too many for 3 that came in"
     assert "not with the same content" in Book("t", 3, 3, digest_in="a", digest_out="b").trouble
     assert Book("t", 6, 1, 1, 1, 1, 1, 1).is_balanced
-
-
-def test_a_count_of_what_is_nowhere_known_is_nought_as_spark_has_it():
-    connection = duckdb.connect()
-    for macro in MACROS:
-        connection.execute(f"CREATE OR REPLACE TEMP MACRO {macro}")
-    sql = "SELECT count_if(kind = 'a'), count_if(kind IS NULL), count_if(what = 'x' AND kind IS NULL)"
-    rows = "(VALUES ('x', NULL::VARCHAR), ('y', NULL)) AS told(what, kind)"
-    assert connection.execute(f"{sql} FROM {rows}").fetchone() == (0, 2, 1)

@@ -1,7 +1,7 @@
 """The recount of curated tables that are made by SQL: the same SQL by another engine, over the same tables as staged.
 
-The SQL is Spark's, and DuckDB has most of it; what it lacks is defined here. Where it does not know a function, the
-table is named as not recounted.
+The SQL is Spark's; sqlglot translates it (order of nulls, functions' names and arguments). Where DuckDB does not know a
+function, the table is named as not recounted.
 """
 
 from __future__ import annotations
@@ -12,23 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import sqlglot
+import sqlglot.errors
+from sqlglot import exp
+
 from cohortlake.core.catalog.table import Table
 from cohortlake.core.recount.tally import Tally, parquet, tally_of
 from cohortlake.core.sql import identifier
 
-# Spark's functions that DuckDB calls otherwise, or gives another meaning.
-MACROS = (
-    "datediff(later, earlier) AS date_diff('day', CAST(earlier AS DATE), CAST(later AS DATE))",
-    "to_date(value) AS CAST(value AS DATE)",
-    "nvl(value, other) AS coalesce(value, other)",
-    # DuckDB's is null where the condition is null in every row; Spark's counts none.
-    "count_if(condition) AS count(CASE WHEN condition THEN 1 END)",
-    "array_contains(items, item) AS list_contains(items, item)",
-    "array_except(items, others) AS list_filter(items, lambda item: NOT list_contains(others, item))",
-    "collect_set(value) AS list_distinct(list(value))",
-    "size(items) AS len(items)",
-    "months_between(later, earlier) AS date_diff('month', CAST(earlier AS DATE), CAST(later AS DATE))",
-)
 TYPES = {"STRING": "VARCHAR", "TIMESTAMP": "TIMESTAMPTZ"}
 
 
@@ -48,8 +39,6 @@ def recount_sql(connection: Any, table: Table, sql: str, files: Mapping[str, Seq
     found = Made()
     found.does = _tally(connection, source_of(table, files[table.name]), table)
     try:
-        for macro in MACROS:
-            connection.execute(f"CREATE OR REPLACE TEMP MACRO {macro}")
         for name in table.needs:
             if re.search(rf"\b{re.escape(name)}\b", sql):
                 source = parquet(files[name]) if files.get(name) else None
@@ -57,12 +46,34 @@ def recount_sql(connection: Any, table: Table, sql: str, files: Mapping[str, Seq
                     found.problem = f"it reads {name}, which has no rows"
                     return found
                 connection.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS SELECT * FROM {source}")
-        made = f"(SELECT {casts(table)} FROM ({sql.rstrip().rstrip(';')}\n))"
+        made = f"(SELECT {casts(table)} FROM ({duckdb_sql(sql)}))"
         found.must = _tally(connection, made, table)
     except duckdb.Error as error:
         # Of the message the first words only: what follows may be a value.
         found.problem = f"DuckDB: {type(error).__name__}"
+    except sqlglot.errors.SqlglotError:
+        found.problem = "its SQL could not be translated to DuckDB's"
     return found
+
+
+def duckdb_sql(sql: str) -> str:
+    """Spark's SQL in DuckDB's dialect: sqlglot's translation, and what it leaves of aggregates over nothing.
+
+    Where nothing is to be counted or collected, Spark answers 0 and an empty list, and DuckDB null.
+
+    Raises:
+        sqlglot.errors.SqlglotError: it is not one statement of Spark's SQL.
+    """
+    query = sqlglot.parse_one(sql, read="spark")
+    for count in list(query.find_all(exp.CountIf)):
+        one = exp.If(this=count.this.copy(), true=exp.Literal.number(1))
+        count.replace(exp.Count(this=exp.Case(ifs=[one])))
+    for collected in list(query.find_all(exp.ArrayAgg, exp.ArrayUniqueAgg)):
+        whole: exp.Expression = collected
+        while isinstance(whole.parent, exp.Filter | exp.Window):
+            whole = whole.parent
+        whole.replace(exp.Coalesce(this=whole.copy(), expressions=[exp.Array()]))
+    return query.sql(dialect="duckdb")
 
 
 def casts(table: Table) -> str:
