@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -81,19 +83,20 @@ def _order(one: Judged) -> tuple[object, ...]:
 
 def _show(found: list[Judged], silo: str | None, rows: int) -> None:
     listed = sorted((one for one in found if silo in (None, one.cell.silo)), key=_order)
-    made = _table("silo", "column", *NUMBERS, "absent", "found", "needed by")
+    made = _table("column", *NUMBERS, "notes")
     for one in listed[:rows]:
-        made.add_row(one.cell.silo, one.cell.name, *_numbers(one.cell), _found(one), one.needed_by)
+        made.add_row(_name(one.cell), *_numbers(one.cell), _notes(one))
     out.print(made)
     hollow = sum(one.is_hollow for one in found)
     out.print(f"[dim]{len(listed):,} columns of silos, {hollow:,} hollow; {min(rows, len(listed)):,} shown[/]")
 
 
 def _show_history(kept: list[Kept], rows: int) -> None:
-    made = _table("at", "silo", "column", *NUMBERS, "absent", "found", "gate")
+    made = _table("column", *NUMBERS, "notes", "run")
     for one in kept[-rows:]:
-        cell, gate = one.judged.cell, "passed" if one.is_passed else "stopped"
-        made.add_row(f"{one.at:%Y-%m-%d %H:%M}", cell.silo, cell.name, *_numbers(cell), _found(one.judged), gate)
+        gate = "passed" if one.is_passed else "stopped"
+        cell = one.judged.cell
+        made.add_row(_name(cell), *_numbers(cell), _notes(one.judged), f"{one.at:%Y-%m-%d %H:%M}\n{gate}")
     out.print(made)
     out.print(f"[dim]{len(kept):,} cells, the last {min(rows, len(kept)):,} shown[/]")
 
@@ -107,18 +110,21 @@ def _table(*columns: str) -> Table:
         column.overflow = "fold"
         if column.header in NUMBERS:
             # A number that is cut is another number.
-            column.justify, column.no_wrap, column.min_width = "right", True, 8
+            column.justify, column.no_wrap = "right", True
+    made.columns[0].min_width = 26
     return made
 
 
+def _name(cell: Cell) -> str:
+    return f"{cell.name}\n[dim]{cell.silo}[/]"
+
+
 def _numbers(cell: Cell) -> list[str]:
-    absent = ", ".join(f"{reason} {number:,}" for reason, number in cell.absent.items())
     return [
         f"{cell.rows:,}",
         _share(cell.known_percent, cell.known),
         f"{cell.nulls:,}",
         "" if cell.mapped_percent is None else _share(cell.mapped_percent, cell.mapped or 0),
-        absent,
     ]
 
 
@@ -127,6 +133,15 @@ def _share(percent: float, rows: int) -> str:
     if rows and percent < 0.1:
         return "< 0.1 %"
     return "> 99.9 %" if 99.9 < percent < 100 else f"{percent:.1f} %"
+
+
+def _notes(one: Judged) -> str:
+    """What is found of a column, why values are absent, and who needs it and for how many things: a line each."""
+    users = Counter(re.split(r"[. ]", need)[0] for need in one.needed_by.split(", ") if need)
+    needs = ", ".join(f"{name} ({number})" for name, number in users.items())
+    absent = ", ".join(f"{reason} {number:,}" for reason, number in one.cell.absent.items())
+    lines = [_found(one), f"absent: {absent}" if absent else "", f"[dim]needed by {needs}[/]" if needs else ""]
+    return "\n".join(line for line in lines if line)
 
 
 def _found(one: Judged) -> str:
