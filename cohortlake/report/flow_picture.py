@@ -27,6 +27,7 @@ def picture(flow: Flow) -> Markup:
         element("desc", flow.told, id="flow-told"),
         _zones(height),
         *(_ribbon(part) for part in flow.ribbons),
+        *(_moved(part) for part in flow.ribbons if part.rows),
         *(_branch(part) for part in flow.ribbons if part.held),
         *(_card(card) for card in flow.cards),
         viewBox=f"-1 0 {WIDTH + 2} {height}",
@@ -64,15 +65,18 @@ def _zones(height: int) -> Markup:
 
 
 def _ribbon(part: Ribbon) -> Markup:
+    wide, kind = (width_of(part.rows), "moves") if part.rows else (1.5, "idle")
+    return ribbon(_x(part.source) + CARD_WIDTH, _middle(part.source), _x(part.target), _middle(part.target), wide, kind)
+
+
+def _moved(part: Ribbon) -> Markup:
+    """How many rows moved: over a level ribbon; beside the start of a bent one, on the side that it bends away from."""
     x1, x2 = _x(part.source) + CARD_WIDTH, _x(part.target)
     y1, y2 = _middle(part.source), _middle(part.target)
-    if not part.rows:
-        return ribbon(x1, y1, x2, y2, 1.5, "idle")
-    wide = width_of(part.rows)
-    # Beside the ribbon's start, on the side that it bends away from.
-    beside = y1 + wide / 2 + 13 if y2 < y1 else y1 - wide / 2 - 5
-    told = label((x1 + x2) / 2, beside, part.label, text_anchor="middle", class_="moved")
-    return ribbon(x1, y1, x2, y2, wide, "moves") + told
+    over, under = y1 - width_of(part.rows) / 2 - 5, y1 + width_of(part.rows) / 2 + 13
+    if y1 == y2:
+        return label((x1 + x2) / 2, over, part.label, text_anchor="middle", class_="moved")
+    return label(x1 + 3, under if y2 < y1 else over, part.label, class_="moved")
 
 
 def _branch(part: Ribbon) -> Markup:

@@ -69,7 +69,7 @@ def duckdb_sql(sql: str) -> str:
         one = exp.If(this=count.this.copy(), true=exp.Literal.number(1))
         count.replace(exp.Count(this=exp.Case(ifs=[one])))
     for collected in list(query.find_all(exp.ArrayAgg, exp.ArrayUniqueAgg)):
-        whole: exp.Expression = collected
+        whole: exp.Expr = collected
         while isinstance(whole.parent, exp.Filter | exp.Window):
             whole = whole.parent
         whole.replace(exp.Coalesce(this=whole.copy(), expressions=[exp.Array()]))
