@@ -26,6 +26,7 @@ def sums(lake) -> dict[str, tuple[int, int]]:
     return found
 
 
+@pytest.mark.acceptance
 def test_books_of_killed_steps_are_written_by_the_next_run(spark, tmp_path, monkeypatch):
     data = tmp_path / "data"
     hospitals.write_site_a(data, {name: hospitals.site_a()[name] for name in ("Organization", "Patient")})

@@ -125,6 +125,7 @@ ORDERS = list(permutations(DELIVERIES))
 
 
 @pytest.mark.spark
+@pytest.mark.acceptance
 @pytest.mark.parametrize("seed", [2])
 def test_any_order_and_any_batches_end_in_the_same_silver(tmp_path, seed):
     rng = random.Random(seed)

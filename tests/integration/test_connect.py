@@ -64,6 +64,7 @@ def remote(tmp_path: Path) -> Iterator[dict[str, str]]:
         server.wait(30)
 
 
+@pytest.mark.acceptance
 def test_commits_of_ours_are_read_side_by_side(tmp_path: Path, remote: dict[str, str]) -> None:
     tables = [tmp_path / name for name in ("one", "two", "three", "four")]
     for table in tables:

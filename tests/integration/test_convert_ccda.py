@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,23 @@ Resource = dict[str, Any]
 Result = tuple[str, Record, Converted]
 
 
-def convert(paths: list[Path]) -> list[Result]:
-    return [(path.stem, record, to_fhir(record, Options())) for path in paths for record in records(path.read_bytes())]
+def convert(paths: list[Path], most: int | None = None) -> list[Result]:
+    """Every document of the files, or the first ones of each."""
+    return [
+        (path.stem, record, to_fhir(record, Options()))
+        for path in paths
+        for record in islice(records(path.read_bytes()), most)
+    ]
 
 
 @cache
 def hospital() -> list[Result]:
     return convert([SITE / "ccda.zip"])
+
+
+@cache
+def some_of_hospital() -> list[Result]:
+    return convert([SITE / "ccda.zip"], most=15)
 
 
 @cache
@@ -119,6 +130,7 @@ NOTHING_TO_MAKE = [
 ]
 
 
+@pytest.mark.acceptance
 def test_what_hospital_c_says_is_what_it_becomes():
     text = "".join(record.payload.decode() for _, record, _ in hospital())
     by_type = Counter(r["resourceType"] for _, _, made in hospital() for r in made.resources)
@@ -144,6 +156,7 @@ def test_what_hospital_c_says_is_what_it_becomes():
     assert (len(unknown), unknown.total()) == (6, 161)
 
 
+@pytest.mark.acceptance
 def test_the_patients_are_the_payers_members():
     with gzip.open(SITE / "CPCDS_Members.csv.gz", "rt", encoding="utf-8") as lines:
         members = {row["Member id"]: row for row in csv.DictReader(lines)}
@@ -220,14 +233,14 @@ def references(value: Any) -> Iterator[str]:
 
 
 def test_every_reference_resolves_within_its_document_and_every_id_is_there_once():
-    for name, _, made in everything():
+    for name, _, made in (*some_of_hospital(), *samples(), *fragments(), *wrapped()):
         ids = Counter(f"{r['resourceType']}/{r['id']}" for r in made.resources)
         assert max(ids.values(), default=1) == 1, name
         assert {r for resource in made.resources for r in references(resource)} <= ids.keys(), name
 
 
 def test_the_narrative_is_kept_whole():
-    for name, record, made in (*hospital(), *samples()):
+    for name, record, made in (*some_of_hospital(), *samples()):
         composition = next(r for r in made.resources if r["resourceType"] == "Composition")
         divs = json.dumps(composition.get("section", []))
         told = len(re.findall(rb"<(?:\w+:)?section[\s>]", re.sub(rb"<!--.*?-->", b"", record.payload, flags=re.DOTALL)))

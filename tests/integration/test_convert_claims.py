@@ -78,6 +78,7 @@ def test_every_file_is_known_by_its_header_and_every_line_lands():
     assert [(path.name, made.error) for path, _, made in everything() if made.error] == []
 
 
+@pytest.mark.acceptance
 def test_every_column_is_carried_or_left_out_for_a_reason():
     found: Counter[str] = Counter()
     for _, _, made in everything():
@@ -85,6 +86,7 @@ def test_every_column_is_carried_or_left_out_for_a_reason():
     assert found == {}
 
 
+@pytest.mark.acceptance
 def test_a_record_reads_the_same_alone():
     for path, record, made in everything()[::50]:
         fmt = format_named(str(guess_format(data_of(path))))
@@ -202,6 +204,7 @@ def test_every_element_is_r4s_and_what_is_required_is_there():
     assert found == {}
 
 
+@pytest.mark.acceptance
 def test_every_reference_resolves_within_its_record_and_every_id_is_there_once():
     for path, _, made in everything():
         ids = Counter(f"{r['resourceType']}/{r['id']}" for r in made.resources)

@@ -233,6 +233,7 @@ def test_a_delivery_is_what_was_delivered_without_what_is_tried_again(gated, sto
     assert found == 1
 
 
+@pytest.mark.acceptance
 def test_a_stopped_batch_goes_through_once_it_is_mended(gated, stopped):
     found = run(gated.lake, gated.data)
     assert flow.is_balanced(found)

@@ -1,16 +1,23 @@
-"""From files to silver: everything arrives, once, in any order; what is wrong is held by name and can be replayed."""
+"""From files to silver and gold: everything arrives, once, in any order; what is wrong is held by name and replayed.
+
+Gold is keyed by pseudonyms, and holds nothing that names anyone.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
+import stat
 from pathlib import Path
 
 import pytest
 
-from cohortlake.core.errors import LakeBusyError
+from cohortlake.core import gold
+from cohortlake.core.catalog import load_catalog
+from cohortlake.core.errors import CatalogError, LakeBusyError
 from cohortlake.core.lake import Lake
-from spark_jobs import quarantine
+from spark_jobs import delta, quarantine
+from spark_jobs.fhir_types import table_schema
 from tests import flow, hospitals
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
@@ -68,6 +75,76 @@ def test_codes_without_a_map_are_kept_flagged_and_counted(clean):
     flagged = flow.query(lake, "phi/silver/Observation", "SELECT count(*) FROM t WHERE len(_unmapped) > 0")
     assert flagged == [(sum(said.values()),)]
     assert flagged[0][0] > 0
+
+
+IDENTIFIERS = """
+    SELECT id FROM t UNION SELECT unnest(name).family FROM t
+    UNION SELECT unnest(flatten([n.given for n in name])) FROM t
+    UNION SELECT unnest(identifier)."value" FROM t UNION SELECT unnest(telecom)."value" FROM t
+    UNION SELECT unnest(flatten([a.line for a in address])) FROM t UNION SELECT unnest(address).postalCode FROM t
+    UNION SELECT unnest(address).city FROM t
+"""
+
+
+def test_no_gold_value_holds_a_name_number_address_or_phone_of_silver(clean):
+    lake, _, _ = clean
+    wanted = {
+        row[0].lower() for row in flow.query(lake, "phi/silver/Patient", IDENTIFIERS) if row[0] and len(row[0]) > 3
+    }
+    assert len(wanted) > 40
+    connection = gold.connect(Lake(lake))
+    for table in gold.tables(Lake(lake)):
+        for row in connection.execute(f'SELECT to_json(t) FROM "{table}" t').fetchall():
+            text = row[0].lower()
+            assert not [value for value in wanted if f'"{value}"' in text or f" {value} " in text], table
+
+
+def test_both_hospitals_answer_one_question(clean):
+    lake, _, _ = clean
+    rows = gold.connect(Lake(lake)).sql(
+        "SELECT p.silo, count(*) FROM laboratory_results JOIN patients p USING (patient_key) GROUP BY p.silo ORDER BY 1"
+    )
+    found = rows.fetchall()
+    assert [silo for silo, _ in found] == ["site_a_fhir_r4", "site_b_csv"]
+    assert all(count > 0 for _, count in found)
+
+
+def test_persons_has_one_row_a_human_and_every_patient_names_theirs(clean):
+    lake, _, _ = clean
+    connection = gold.connect(Lake(lake))
+    linked = flow.query(lake, "phi/persons/members", "SELECT DISTINCT person_id FROM t WHERE until IS NULL")
+    people = connection.sql("SELECT person_key, record_count FROM persons").fetchall()
+    assert sorted(key for key, _ in people) == sorted(key for (key,) in linked)
+    named = connection.sql("SELECT person_key, count(*) FROM patients GROUP BY 1").fetchall()
+    assert sorted(named) == sorted(people)
+    assert sum(count for _, count in people) == len(connection.sql("SELECT * FROM patients").fetchall()) > 0
+
+
+def test_every_declared_table_is_there_with_its_columns(clean):
+    lake, _, _ = clean
+    declared = load_catalog().tables
+    connection = gold.connect(Lake(lake))
+    assert set(gold.tables(Lake(lake))) == set(declared)
+    for name, table in declared.items():
+        assert [row[0] for row in connection.sql(f'DESCRIBE "{name}"').fetchall()] == list(table.columns), name
+
+
+def test_the_secret_is_its_owners_and_keys_need_it(clean):
+    lake, _, _ = clean
+    path = lake / "phi/vault/pseudonym.key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    keys = gold.connect(Lake(lake)).sql("SELECT patient_key FROM patients").fetchall()
+    assert all(len(key) == 32 for (key,) in keys)
+
+
+def test_a_column_without_a_privacy_class_or_an_identifier_is_refused_outside_the_phi_zone(tmp_path):
+    schema = table_schema({"patient_key": "STRING", "name": "STRING"})
+    place = Lake(tmp_path).gold("people")
+    with pytest.raises(CatalogError, match="not classified"):
+        delta.create(place, schema, privacy={"patient_key": "none"})
+    with pytest.raises(CatalogError, match="an identifier"):
+        delta.create(place, schema, privacy={"patient_key": "none", "name": "identifier"})
+    assert not delta.exists(place)
 
 
 @pytest.mark.acceptance
@@ -148,6 +225,7 @@ def test_a_record_held_for_want_of_its_patient_goes_through_when_the_patient_com
     assert flow.query(lake, "phi/silver/Observation", "SELECT count(*) FROM t") == [(len(resources["Observation"]),)]
 
 
+@pytest.mark.acceptance
 def test_a_replay_takes_a_record_up_again_and_holds_it_again_if_nothing_was_mended(tmp_path):
     resources = {**hospitals.site_a(2, 5)}
     resources = {name: resources[name] for name in ("Patient", "Encounter")}

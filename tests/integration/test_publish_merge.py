@@ -24,6 +24,7 @@ def read_by_spark(spark, lake, name):
     return sorted((row["id"], row["_rest"] or "", row["_version"]) for row in rows.collect())
 
 
+@pytest.mark.acceptance
 def test_a_merge_is_what_spark_would_leave(tmp_path, spark):
     first, data = {name: hospitals.site_a(2, 20)[name] for name in TYPES}, tmp_path / "data"
     for name, lines in first.items():

@@ -12,7 +12,7 @@ from tests.property.faults import Fault, malformed, mistyped
 from tests.property.oracle import RefusedError
 
 THOROUGHLY = settings(
-    max_examples=200,
+    max_examples=100,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],

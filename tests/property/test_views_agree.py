@@ -49,9 +49,9 @@ def examples(draw: DrawFn) -> Example:
 
 
 def test_the_engines_agree(spark: SparkSession, tmp_path: Path, tell: Callable[[str], None]) -> None:
-    tally = search(spark, tmp_path, jobs=6)
+    tally = search(spark, tmp_path, jobs=2)
     tell(shown(tally))
-    assert tally["agreed"] >= 40
+    assert tally["agreed"] >= 12
 
 
 @pytest.mark.acceptance

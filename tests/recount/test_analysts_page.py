@@ -55,6 +55,7 @@ def test_a_recount_sees_what_is_planted(facts: duckdb.DuckDBPyConnection) -> Non
     assert [number for number in RECOUNTS if after[number] == before[number]] == []
 
 
+@pytest.mark.acceptance
 def test_a_shift_a_person_moves_all_dates_and_no_interval(facts: duckdb.DuckDBPyConnection) -> None:
     """Through a shift of dates a person, what depends on intervals alone stays: readmissions, days of coverage."""
     with raw(ROOT / "data", shift=lambda silo, patient: 7 * (len(silo + patient) % 5) - 14) as shifted:

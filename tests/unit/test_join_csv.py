@@ -134,7 +134,7 @@ def deliveries(draw: st.DrawFn) -> tuple[list[Told], list[list[int]]]:
     return told, [batch for batch in batches if batch]
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(deliveries())
 def test_any_order_and_any_batches_end_the_same(tmp_path_factory, delivered):
     told, batches = delivered

@@ -27,7 +27,7 @@ TRUE = Population()
 SMALL = Population(markers=6, by_marker=0.8)
 """Few: to be refused takes no more, and less time."""
 FEW = planted.recipe(target_rows=200)
-SEEDS = [1, 2, 3]
+SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.acceptance) for seed in (2, 3))]
 
 
 def refused(proof: Proof) -> set[str]:
@@ -103,6 +103,7 @@ def test_records_of_one_person_are_one_person() -> None:
     assert refused(ask(rows.assign(outcome=kept), planted.copies(0), asked)) == {"evidence"}
 
 
+@pytest.mark.acceptance
 def test_chance_is_seldom_taken_for_help() -> None:
     """Of 10 trials with nothing to find, 2.5 % would be taken by the lift alone; three would be far too many."""
     assert planted.accepted_by_chance(10) < 3
