@@ -21,6 +21,7 @@ from cohortlake.core.errors import CohortlakeError, LakeBusyError, LakeWriteErro
 from cohortlake.core.lake import Lake
 from cohortlake.plan import Step, make_plan
 
+PACKAGES = ("cohortlake", "spark_jobs", "expectations", "synthetic")
 Progress = Callable[[int, int, str], None]
 DISK_TROUBLE = {
     "No space left on device": (
@@ -58,6 +59,23 @@ def _clear(error: BaseException, lake: Lake) -> BaseException:
         if sign in text:
             return LakeWriteError(f"cannot write the lake {lake.root}: {reason}", hint)
     return error
+
+
+def _told(error: BaseException) -> dict[str, str]:
+    """An error as a run's record keeps it: our own with its words, any other by its class and where it came up.
+
+    The words of a foreign error may hold a row's values, and records stand outside the phi zone.
+    """
+    name = type(error).__name__
+    if isinstance(error, CohortlakeError):
+        return {"class": name, "message": str(error), "hint": error.hint}
+    home = Path(__file__).parent.parent
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [(Path(f.filename).relative_to(home), f.lineno) for f in frames if Path(f.filename).is_relative_to(home)]
+    ours = [f"{path}:{line}" for path, line in places if path.parts[0] in PACKAGES]
+    place = ours[-1] if ours else "a library"
+    message = f"{name} in {place}: its words may hold values of rows, so they are not kept here"
+    return {"class": name, "message": message, "hint": "They are in the terminal, or in the log of Airflow's task."}
 
 
 def run_step(
@@ -116,9 +134,7 @@ def execute(
             record["status"] = "done"
     except Exception as error:
         clear = _clear(error, lake)
-        # What the JVM says after its message is for the log, not for the record.
-        message = str(clear).split("\n\nJVM stacktrace")[0]
-        record["error"] = {"class": type(clear).__name__, "message": message, "hint": getattr(clear, "hint", "")}
+        record["error"] = _told(clear)
         if clear is error:
             raise
         raise clear from error

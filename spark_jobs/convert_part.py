@@ -33,12 +33,6 @@ def is_passing(resource: Mapping[str, Any]) -> bool:
     return any(tag.get("code") == PASSING_TAG for tag in resource.get("meta", {}).get("tag", ()))
 
 
-def _codes(line: str, codes: Counter[tuple[str, str]]) -> list[dict[str, str]] | None:
-    """The codes of a record that no map knows, as far as this resource of it carries them."""
-    found = [{"map": name, "code": code} for name, code in sorted(codes) if f'"{code}"' in line]
-    return found or None
-
-
 class Made:
     """What a task makes: a resource a row, by type."""
 
@@ -53,7 +47,8 @@ class Made:
                 columns[name].append(row[name])
             columns["payload"].append(line)
             columns[PASSING].append(is_passing(resource))
-            columns[CODES].append(_codes(line, converted.codes))
+            unknown = [{"map": name, "code": code} for name, code in converted.codes_of(resource)]
+            columns[CODES].append(unknown or None)
 
     def write(self, folder: Path) -> dict[str, dict[str, Any]]:
         """A file a resource type: its path and number of rows."""
@@ -78,9 +73,9 @@ def _count(given: dict[str, Tally], converted: Converted, lines: Sequence[str]) 
 def convert_part(unit: Unit) -> Unit:
     """One task: the unit's row groups of a bronze part.
 
-    Gives the files by resource type, the rejected records, and what was counted: records, codes that no map knows,
-    what no map takes, and warnings, by name; the hashes of the files that the records are of; the places of records
-    that became nothing; and a tally of the JSON that the converter gave, by resource type.
+    Gives the files by resource type, the rejected records, and what was counted: records, and of those not rejected
+    the codes that no map knows, what no map takes, and warnings, by name; the hashes of the files that the records
+    are of; the places of records that became nothing; and a tally of the JSON that the converter gave, by type.
     """
     options: Options = unit["options"]
     fmt = format_named(unit["format"])
@@ -98,9 +93,9 @@ def convert_part(unit: Unit) -> Unit:
             records += 1
             hashes.add(row["file_hash"])
             converted = fmt.to_fhir(record_of(row), options)
-            left += converted.unmapped
-            warnings.update(problem.reason for problem in converted.problems if problem.severity == "warning")
             if converted.error is None:
+                left += converted.unmapped
+                warnings.update(problem.reason for problem in converted.problems if problem.severity == "warning")
                 codes.update({f"{name}: {code}": count for (name, code), count in converted.codes.items()})
                 lines = [dumps(resource) for resource in converted.resources]
                 _count(given, converted, lines)

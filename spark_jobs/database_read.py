@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from spark_jobs.database_session import Snapshot, password
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\([^)]*\)")
 FETCH_ROWS = 10_000
 # A table of fewer pages (8 KiB each) is read by one connection.
 SMALL_PAGES = 4096
@@ -73,7 +75,8 @@ def _clear(error: Exception, reading: Reading) -> Exception:
     lines = [line.strip() for line in str(error).splitlines() if "PSQLException" in line]
     if not lines:
         return error
-    said = lines[-1].split("PSQLException:", 1)[-1].strip()[:200]
+    # What stands in quotes or brackets may be a row's value.
+    said = QUOTED.sub("…", lines[-1].split("PSQLException:", 1)[-1].strip())[:200]
     return SourceError(
         f"table {'.'.join(reading.table)} could not be read to its end: {said}", "Nothing was taken. Run again."
     )

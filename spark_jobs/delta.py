@@ -149,9 +149,11 @@ def commit(
 
     With `application` (a name and a number that only grows) a second call with the same number does nothing.
     """
+    actions = [_action(table, part) for part in parts]
     for attempt in range(ATTEMPTS):
         live = DeltaTable(str(table))
-        if application and (live.transaction_version(application[0]) or -1) >= application[1]:
+        before = live.transaction_version(application[0]) if application else None
+        if application and before is not None and before >= application[1]:
             return int(live.version())
         properties = CommitProperties(
             custom_metadata=dict(facts or {}),
@@ -160,7 +162,7 @@ def commit(
         partition_by = live.metadata().partition_columns
         try:
             live.create_write_transaction(
-                [_action(table, part) for part in parts],
+                actions,
                 mode,
                 live.schema(),
                 partition_by,

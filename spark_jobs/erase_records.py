@@ -19,7 +19,7 @@ from cohortlake.core.catalog import Catalog, Feed, Mapping, Silo
 from cohortlake.core.convert import Options, dumps, format_named
 from cohortlake.core.erasure import Traits, own_name, patients, references, traits
 from cohortlake.core.errors import UsageError
-from cohortlake.core.readers.framing import csv_header
+from cohortlake.core.readers.csv_text import csv_header
 from cohortlake.core.sql import identifier, literal
 from spark_jobs.convert_part import record_of
 from spark_jobs.join_csv import columns

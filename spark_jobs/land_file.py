@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cohortlake.core.convert import format_named
+from cohortlake.core.readers.csv_text import csv_header
 from cohortlake.core.readers.framing import (
     Records,
     UnreadableFileError,
-    csv_header,
     read_csv_records,
     read_records,
     read_whole,

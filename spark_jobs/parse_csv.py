@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import csv as arrow_csv
 
-from cohortlake.core.readers.framing import csv_header
+from cohortlake.core.readers.csv_text import csv_header, rows_of
 from spark_jobs.delta import COMPRESSION
 from spark_jobs.parallel import Unit
 
@@ -124,9 +123,8 @@ def _numbered(header: Sequence[str]) -> list[str]:
 
 def _one(payload: str) -> list[Any]:
     """A record's fields; none where its quotes do not close."""
-    csv.field_size_limit(sys.maxsize)
     try:
-        rows = list(csv.reader(io.StringIO(payload, newline=""), strict=True))
+        rows = rows_of(payload)
     except csv.Error:
         return []
     return rows[0] if len(rows) == 1 else []

@@ -59,8 +59,9 @@ def hold(lake: Lake, rows: Iterable[Mapping[str, Any]]) -> int:
     for row in rows:
         key = quarantine_id(row)
         if not row.get("file"):
-            known = names.setdefault(row["silo"], _file_names(lake, row["silo"]))
-            row = {**row, "file": known.get(row["file_hash"])}
+            if row["silo"] not in names:
+                names[row["silo"]] = _file_names(lake, row["silo"])
+            row = {**row, "file": names[row["silo"]].get(row["file_hash"])}
         filled[key] = {**row, "quarantine_id": key, "status": OPEN, "quarantined_at": now}
     if not filled:
         return 0

@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 from cohortlake.core.errors import UsageError
@@ -51,18 +53,51 @@ class Options:
     field_places: tuple[tuple[str, str], ...] = ()
 
 
+class UnknownCodes(Counter[tuple[str, str]]):
+    """Codes that a map or the list of code systems lacks, counted as (map, code), and what each was met in.
+
+    Whoever makes a resource names it in `owner` meanwhile; `met` has the codes by owner.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        self.owner: Hashable = None
+        self.met: dict[Hashable, set[tuple[str, str]]] = {}
+        super().__init__(*given)
+
+    def __setitem__(self, code: tuple[str, str], count: int) -> None:
+        super().__setitem__(code, count)
+        self.met.setdefault(self.owner, set()).add(code)
+
+    @contextmanager
+    def within(self, owner: Hashable) -> Iterator[None]:
+        """Meanwhile codes are met in this owner, then in the one before again."""
+        before, self.owner = self.owner, owner
+        try:
+            yield
+        finally:
+            self.owner = before
+
+    def give(self, owner: Hashable, other: Hashable) -> None:
+        """What was met in one owner is met in the other."""
+        self.met.setdefault(other, set()).update(self.met.pop(owner, ()))
+
+
 @dataclass
 class Converted:
     """What a record became.
 
     `unmapped` counts what no map takes, by name (`PV1-18`). `codes` counts the codes that a map or the list of code
-    systems lacks, as (map, code): they are kept in the resources as they came.
+    systems lacks, as (map, code): they are kept in the resources as they came, and known by type and id of those.
     """
 
     resources: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     unmapped: Counter[str] = field(default_factory=Counter)
-    codes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    codes: UnknownCodes = field(default_factory=UnknownCodes)
+
+    def codes_of(self, resource: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The codes that no map knows and that were met in this resource, sorted."""
+        return sorted(self.codes.met.get((resource["resourceType"], resource["id"]), ()))
 
     @property
     def error(self) -> Problem | None:
@@ -90,6 +125,8 @@ FORMATS = {
     "cpcds": "cohortlake.core.claims.cpcds",
     "x12": "cohortlake.core.x12",
 }
+# What decides how their records become FHIR: templates and code maps.
+FOLDER = Path(__file__).parent.parent.parent / "catalog/formats"
 # As many bytes as `looks_like` is given.
 HEAD = 1024
 

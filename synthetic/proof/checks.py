@@ -90,8 +90,11 @@ def holding(rows: pd.DataFrame, conditions: list[str], path: Path) -> np.ndarray
         try:
             answered = connection.execute(f"SELECT {columns} FROM given").fetchall()  # noqa: S608
         except duckdb.Error as error:
+            # Of a wrong declaration DuckDB's words are about the declaration; of a wrong value they hold the value.
+            is_declared = isinstance(error, duckdb.BinderException | duckdb.ParserException | duckdb.CatalogException)
+            why = str(error).splitlines()[0] if is_declared else f"{type(error).__name__}, of a row's value"
             raise CatalogError(
-                f"{path}: {str(error).splitlines()[0]}",
+                f"{path}: {why}",
                 "Constraints and relations are SQL (DuckDB) over the cohort's features and outcome.",
             ) from error
     return np.array(answered, bool).reshape(len(rows), len(conditions))

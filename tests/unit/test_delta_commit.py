@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, QueryBuilder
+from deltalake.exceptions import CommitFailedError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,3 +121,25 @@ def numbers_of(data: bytes):
 def test_parts_are_read_as_they_were_written(table):
     path = table / part(table, range(7)).path
     assert pq.read_table(path, partitioning=None)["n"].to_pylist() == list(range(7))
+
+
+def test_a_commit_that_is_number_nought_of_its_application_is_made_once(table):
+    for _ in range(2):
+        delta.commit(table, [part(table, range(3))], application=("loads", 0))
+    assert by_duckdb(table) == [0, 1, 2]
+
+
+def test_a_commit_that_is_tried_again_has_all_its_parts(table, monkeypatch):
+    tries = []
+
+    class Contended(DeltaTable):
+        def create_write_transaction(self, *given, **named):
+            tries.append(1)
+            if len(tries) == 1:
+                raise CommitFailedError("another was there first")
+            super().create_write_transaction(*given, **named)
+
+    monkeypatch.setattr(delta, "DeltaTable", Contended)
+    monkeypatch.setattr(delta.time, "sleep", lambda seconds: None)
+    delta.commit(table, iter([part(table, range(3))]))
+    assert (len(tries), by_duckdb(table)) == (2, [0, 1, 2])

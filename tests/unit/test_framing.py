@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohortlake.core.readers import framing
+from cohortlake.core.readers.delimited import split
 from cohortlake.core.readers.framing import UnreadableFileError, read_csv_records, read_records
 
 
@@ -86,3 +88,15 @@ def test_quoted_line_breaks_stay_and_an_open_quote_harms_its_own_line_only(tmp_p
     path = tmp_path / "f.csv"
     path.write_bytes(b'a,b\n1,"x, y"\n2,"line\nbreak"\n3,"open\n4,ok\n5,"z"\n')
     assert csv_rows(path) == [b'1,"x, y"', b'2,"line\nbreak"', b'3,"open', b"4,ok", b'5,"z"']
+
+
+def test_a_long_note_with_line_breaks_is_one_record_whatever_was_read_before(tmp_path):
+    limit = csv.field_size_limit(128)
+    try:
+        note = ("a line of a note " * 5_000 + "\n") * 3
+        path = tmp_path / "notes.csv"
+        path.write_text(f'ID,NOTE\n1,"{note}"\n2,short\n', encoding="utf-8")
+        assert csv_rows(path) == [f'1,"{note}"'.encode(), b"2,short"]
+        assert split(f'1|"{note}"|x', "|") == ["1", note, "x"]
+    finally:
+        csv.field_size_limit(limit)

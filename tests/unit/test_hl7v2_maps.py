@@ -15,6 +15,7 @@ from cohortlake.core.convert import FORMATS, Options, Record, dumps, format_name
 from cohortlake.core.errors import CatalogError, UsageError
 from cohortlake.core.hl7v2 import to_fhir
 from cohortlake.core.hl7v2.mapper import Mapper
+from cohortlake.core.hl7v2.primitives import Clock, convert
 
 SEGMENTS = sorted({s.segment for s in load_hl7v2().segments.values()} | {"NTE", "RXR", "TQ1", "AIP", "PV2", "ZZZ"})
 EVENTS = sorted(f"{name}^{event}" for name, message in load_hl7v2().messages.items() for event in message.triggers)
@@ -84,3 +85,35 @@ def test_formats_are_found_by_name_and_by_content():
     assert guess_format(b"MSHAPED") is None
     with pytest.raises(UsageError, match="no format"):
         format_named("morse")
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind", "made"),
+    [
+        ("20250103101559", "dateTime", "2025-01-03T10:15:59+00:00"),
+        ("20250103101560", "dateTime", "2025-01-03T10:15:60+00:00"),
+        ("20250103101561", "dateTime", None),
+        ("20250103101599", "instant", None),
+        ("20250103106000", "dateTime", None),
+        ("20250103240000", "dateTime", None),
+        ("101559.5", "time", "10:15:59.5"),
+        ("101561", "time", None),
+    ],
+)
+def test_a_second_after_the_leap_second_is_none(sent: str, kind: str, made: str | None):
+    assert convert(sent, kind, Clock("", "UTC")) == made
+
+
+def test_a_code_that_no_map_knows_is_known_of_the_resource_that_says_it():
+    lines = [
+        "MSH|^~\\&|APP|FAC|||20250103101500||ORU^R01|1|P|2.5",
+        "PID|1||7^^^FAC^MR||DOE^JANE||19700101|Q",
+        "OBR|1|||1^Panel^99FAC|||20250103",
+        "OBX|1|NM|718-7^Hemoglobin^LN||7|g/dL|||||F",
+    ]
+    converted = to_fhir(Record(0, "\r".join(lines).encode()), Options())
+    met = {resource["resourceType"]: converted.codes_of(resource) for resource in converted.resources}
+    assert met["DiagnosticReport"] == [("code systems", "99FAC")]
+    assert ("0001", "Q") in met["Patient"]
+    assert met["Observation"] == []
+    assert {code for codes in met.values() for code in codes} <= converted.codes.keys()

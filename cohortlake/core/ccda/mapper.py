@@ -139,7 +139,8 @@ class _Conversion:
         kind = compiled.declared.resource
         made = Made(name, kind, node, self._key(compiled, node, reading))
         self.run.made[name, node] = made
-        filled = compiled.template(Scope(self.run, node, reading, self.make))
+        with self.run.codes.within(made):
+            filled = compiled.template(Scope(self.run, node, reading, self.make))
         made.resource = filled[0] if filled else {}
         return made
 

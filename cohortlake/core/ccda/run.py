@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cohortlake.core.ccda.narrative import by_id
-from cohortlake.core.convert import Options, Problem
+from cohortlake.core.convert import Options, Problem, UnknownCodes
 from cohortlake.core.hl7v2.primitives import Clock
 from cohortlake.core.readers.ccda import Node
 
@@ -46,7 +46,7 @@ class Run:
     taken: set[Node] = field(default_factory=set)
     problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
     unmapped: Counter[str] = field(default_factory=Counter)
-    codes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    codes: UnknownCodes = field(default_factory=UnknownCodes)
 
     @cached_property
     def narrative(self) -> dict[str, Node]:

@@ -25,7 +25,8 @@ def add_sections(run: Run) -> None:
         if declared.templates or declared.of == "section":
             by_section.setdefault(_section_of(node), []).append(made)
     body = next((b for c in run.root.elements("component") for b in c.elements("structuredBody")), None)
-    sections = _sections(body, by_section, run) if body is not None else []
+    with run.codes.within(composition):
+        sections = _sections(body, by_section, run) if body is not None else []
     if sections:
         composition.resource["section"] = sections
 

@@ -28,6 +28,7 @@ def settle(run: Run) -> list[dict[str, Any]]:
     for (kind, key), group in groups.items():
         reference = f"{kind}/{resource_id(kind, key)}"
         for made in group:
+            run.codes.give(made, (kind, resource_id(kind, key)))
             for place in made.references:
                 place["reference"] = reference
     meta = _meta(run)

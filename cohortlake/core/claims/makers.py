@@ -242,9 +242,10 @@ def make_resource(maker: ResourceMaker, scope: Scope) -> str | None:
     parts = [part(scope) if part else "" for part in maker.key]
     if not (maker.is_known(parts) and (maker.when is None or maker.when(scope))):
         return None
-    values, is_found = maker.template(scope) if maker.template else NOTHING
+    name = resource_id(given.resource, parts)
+    with scope.run.codes.within((given.resource, name)):
+        values, is_found = maker.template(scope) if maker.template else NOTHING
     if not values or not is_found or (given.needs and given.needs not in values[0]):
         return None
-    name = resource_id(given.resource, parts)
     scope.run.put(given.resource, name, values[0], is_passing=given.stub)
     return f"{given.resource}/{name}"

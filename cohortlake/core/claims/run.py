@@ -10,7 +10,7 @@ from itertools import compress
 from typing import Any
 
 from cohortlake.core.claims.declared import Codes, Declared
-from cohortlake.core.convert import Options, Problem
+from cohortlake.core.convert import Options, Problem, UnknownCodes
 from cohortlake.core.hl7v2.run import merged
 
 URN = "urn:cohortlake:claims"
@@ -46,7 +46,7 @@ class Run:
     passing: dict[tuple[str, str], bool] = field(default_factory=dict)
     problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
     unmapped: Counter[str] = field(default_factory=Counter)
-    codes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    codes: UnknownCodes = field(default_factory=UnknownCodes)
     numbers: dict[tuple[str, ...], int] = field(default_factory=dict)
     references: dict[tuple[int, int, str], str | None] = field(default_factory=dict)
 

@@ -159,7 +159,8 @@ def _identify(run: Run, root: Node, maps: list[CompiledMap]) -> list[Placed]:
 
 def _make(run: Run, compiled: CompiledMap, scope: Scope, reference: str, meta: dict[str, Any]) -> None:
     kind, _, name = reference.partition("/")
-    values, _ = compiled.template(scope)
+    with run.codes.within((kind, name)):
+        values, _ = compiled.template(scope)
     resource = {"resourceType": kind, "id": name, "meta": meta, **(values[0] if values else {})}
     segment = scope.segment
     place = f"{segment.name}[{segment.number}]" if segment else ""

@@ -13,6 +13,8 @@ DTM = re.compile(r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(?:(\d\d)(\.\d+)?)
 TIME = re.compile(r"(\d\d)(\d\d)(?:(\d\d)(\.\d+)?)?(?:[+-]\d{4})?")
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+# FHIR has it too; :61 is no time.
+LEAP_SECOND = 60
 OFFSET = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d")
 
 
@@ -42,6 +44,8 @@ def _date_time(text: str, clock: Clock, *, is_instant: bool = False) -> str | No
     if not match:
         return None
     year, month, day, hour, minute, second, fraction, offset = match.groups()
+    if int(second or 0) > LEAP_SECOND:
+        return None
     try:
         at = datetime(
             int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), min(int(second or 0), 59)
@@ -64,7 +68,7 @@ def _date(text: str, clock: Clock) -> str | None:
 
 def _time(text: str, _: Clock) -> str | None:
     match = TIME.fullmatch(text)
-    if not match or int(match[1]) > 23 or int(match[2]) > 59:
+    if not match or int(match[1]) > 23 or int(match[2]) > 59 or int(match[3] or 0) > LEAP_SECOND:
         return None
     return f"{match[1]}:{match[2]}:{match[3] or '00'}{match[4] or ''}"
 

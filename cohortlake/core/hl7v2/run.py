@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cohortlake.core.catalog.hl7v2 import Hl7v2
-from cohortlake.core.convert import Options, Problem
+from cohortlake.core.convert import Options, Problem, UnknownCodes
 from cohortlake.core.hl7v2.groups import Node
 from cohortlake.core.hl7v2.primitives import Clock, convert
 from cohortlake.core.readers.hl7v2 import Message, Segment, Value
@@ -36,7 +36,7 @@ class Run:
     resources: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
     unmapped: Counter[str] = field(default_factory=Counter)
-    codes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    codes: UnknownCodes = field(default_factory=UnknownCodes)
 
     @cached_property
     def clock(self) -> Clock:

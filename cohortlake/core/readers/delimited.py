@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cohortlake.core.readers.csv_text import rows_of
+
 BOM = b"\xef\xbb\xbf"
 DELIMITERS = "|,\t;"
 # A quoted field may hold line breaks; more than this many lines is a quote that was never closed.
@@ -89,7 +91,7 @@ def split(text: str, delimiter: str) -> list[str]:
 def quoted(text: str, delimiter: str) -> list[str] | None:
     """The fields of a row by the rules of quoting; None where it breaks them."""
     try:
-        rows = list(csv.reader([text], delimiter=delimiter, strict=True))
+        rows = rows_of(text, delimiter)
     except csv.Error:
         return None
     return rows[0] if len(rows) == 1 else None

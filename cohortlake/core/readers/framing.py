@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cohortlake.core.readers.csv_text import csv_header, rows_of
+
 BLOCK = 8 * 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
@@ -125,7 +127,7 @@ def _frame(position: int, lines: bytes) -> Records:
 def _is_whole(record: bytes, fields: int) -> bool:
     text = record.decode("utf-8", errors="replace")
     try:
-        return [len(row) for row in csv.reader([text], strict=True)] == [fields]
+        return [len(row) for row in rows_of(text)] == [fields]
     except csv.Error:
         return False
 
@@ -201,8 +203,3 @@ def read_csv_records(path: Path) -> Iterator[tuple[str, Records]]:
 
 def _columns(records: Records) -> tuple[pa.Array, pa.Array]:
     return records.offsets, records.payload
-
-
-def csv_header(line: str) -> list[str]:
-    """The column names of a header line."""
-    return next(csv.reader([line]), [])

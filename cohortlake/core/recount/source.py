@@ -17,6 +17,7 @@ import gzip
 import hashlib
 import io
 import re
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
@@ -161,6 +162,7 @@ def _settled(
 
 def _width(line: bytes) -> int:
     """How many fields a line of CSV has; -1 where it is not one row."""
+    csv.field_size_limit(sys.maxsize)
     try:
         rows = list(csv.reader(io.StringIO(line.decode("utf-8", "replace"), newline=""), strict=True))
     except csv.Error:

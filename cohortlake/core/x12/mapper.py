@@ -116,7 +116,8 @@ class Mapper:
         resources: dict[tuple[str, str], dict[str, Any]] = {}
         for placed in _identify(run, root, [self.maps[name] for name in guide.declared.makes]):
             is_passing = placed.compiled.declared.name in guide.declared.refers_to
-            values, _ = placed.compiled.template(placed.scope)
+            with run.codes.within((placed.kind, placed.name)):
+                values, _ = placed.compiled.template(placed.scope)
             meta = run.passing if is_passing else run.meta
             made = {"resourceType": placed.kind, "id": placed.name, "meta": meta, **(values[0] if values else {})}
             if run.has_positions:

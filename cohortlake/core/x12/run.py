@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-from cohortlake.core.convert import Options, Problem
+from cohortlake.core.convert import Options, Problem, UnknownCodes
 from cohortlake.core.hl7v2.primitives import Clock, convert
 from cohortlake.core.readers.x12 import TransactionSet
 from cohortlake.core.readers.x12_text import Segment
@@ -63,7 +62,7 @@ class Run:
     options: Options
     variables: dict[str, str]
     problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
-    codes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    codes: UnknownCodes = field(default_factory=UnknownCodes)
     taken: set[tuple[int, int, int]] = field(default_factory=set)
     passed: set[Node] = field(default_factory=set)
     has_positions: bool = False
