@@ -178,7 +178,9 @@ def story(tmp_path_factory) -> Story:
     with_release(lake, [pseudonym_of(secret, A, "Patient", patient) for patient in patients])
     theirs = [json.loads(line)["id"] for lines in resources.values() for line in lines if patient_of(line) == in_a]
     story.mine = {in_a, in_b, SSN, "held-of-ann", *theirs, pseudonym_of(secret, B, "Patient", in_b)}
-    story.mine |= {pseudonym_of(secret, A, "Patient", in_a)}
+    key = pseudonym_of(secret, A, "Patient", in_a)
+    [(person,)] = flow.query(lake, "research/gold/patients", f"SELECT person_key FROM t WHERE patient_key = '{key}'")
+    story.mine |= {key, person}
     story.found_before = set().union(*grep(lake, story.mine).values())
     story.before = content(lake)
     shutil.copytree(lake, root / "kept")

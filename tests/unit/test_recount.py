@@ -102,6 +102,20 @@ def test_a_source_against_bronze(how, form, content, records, tmp_path):
     assert (found.must == found.does) is (not found.problems) is (how is None)
 
 
+@pytest.mark.parametrize(("kept", "erased", "problems"), [([0], 1, 0), ([0], 0, 1), ([0, 8], 0, 0), ([], 1, 1)])
+def test_a_record_that_is_held_without_its_payload_is_not_lost(kept, erased, problems, tmp_path):
+    """Of three records one is an erased person's and others', so its words are kept nowhere."""
+    lines = {0: b'{"a":1}', 8: b'{"b":2}', 16: b'{"c":3}'}
+    (tmp_path / "file").write_bytes(b"\n".join(lines.values()))
+    texts = [lines[place].decode() for place in kept]
+    nulls = pa.nulls(len(kept), pa.string())
+    pq.write_table(pa.table({"offset": kept, "payload": texts, "encoding": nulls}), tmp_path / "part")
+    withheld = {"offset": [16], "reason": ["shared"], "payload": pa.nulls(1, pa.binary())}
+    pq.write_table(pa.table(withheld), tmp_path / "rejects")
+    found = recount_landed(tmp_path / "file", "fhir_ndjson", [tmp_path / "part"], tmp_path / "rejects", None, erased)
+    assert (len(found.problems), found.held, found.records) == (problems, 1, 3)
+
+
 def test_lines_of_a_range_are_those_that_begin_in_it(tmp_path):
     lines = [b"%d" % n * (n % 7 + 1) for n in range(1, 200)]
     (tmp_path / "file").write_bytes(b"\n".join(lines))

@@ -38,7 +38,8 @@ def recount_landed(
 ) -> Landed:
     """Count a file, or a span of it, against its parts of bronze and the records that were rejected.
 
-    `erased` records stay out, since a person was erased; None where nothing of the silo was ever erased.
+    `erased` records stay out, since a person was erased; None where nothing of the silo was ever erased. A record of
+    that person and of others is held without its payload: it is known by its place alone.
     """
     found = Landed()
     header = header_of(path) if form in ("rif", "cpcds") else b""
@@ -47,8 +48,9 @@ def recount_landed(
         return pieces(path, form, *(span or (0, None)))
 
     def kept() -> Pieces:
-        for record in _rejected(rejected) if rejected else ():
-            yield from _pieces(record, form, header)
+        for place, payload in _rejected(rejected):
+            if payload is not None:
+                yield from _pieces((place, payload), form, header)
         for part in parts:
             for record in _bronze(part):
                 yield from _pieces(record, form, header)
@@ -62,7 +64,8 @@ def recount_landed(
     if erased is not None:
         # What stays out is not there to compare, and of some records a part stays out.
         found.must = found.does = Tally()
-        lost, strange = max(0, lost - erased) if form in BY_LINE and not strange else 0, 0
+        withheld = sum(payload is None for _, payload in _rejected(rejected))
+        lost, strange = max(0, lost - erased - withheld) if form in BY_LINE and not strange else 0, 0
     what = "records" if form in BY_LINE else "pieces"
     if lost:
         found.problems.append(f"{lost:,} {what} of the file are not in bronze as they came")
@@ -86,8 +89,8 @@ def _bytes(row: Mapping[str, Any]) -> bytes:
     return bytes(row["payload"].encode(row["encoding"] or "utf-8"))
 
 
-def _rejected(file: Path) -> Iterator[tuple[int, bytes]]:
-    for row in pq.read_table(file, columns=["offset", "payload"]).to_pylist():
+def _rejected(file: Path | None) -> Iterator[tuple[int, bytes | None]]:
+    for row in pq.read_table(file, columns=["offset", "payload"]).to_pylist() if file else ():
         yield row["offset"], row["payload"]
 
 
