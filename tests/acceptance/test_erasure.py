@@ -298,8 +298,9 @@ def test_the_person_does_not_come_back(erased):
     assert flow.is_balanced(found)
     assert found[f"land.{A}"]["facts"]["feeds"]["Patient"]["erased"] == 2
     books = {book["table"]: book for book in found[f"land.{B}"]["books"]}
-    assert books["bronze.patients"] | {"table": ""} == {
-        "table": "", "rows_in": 3, "rows_out": 2, "quarantined": 0, "superseded": 0, "deleted": 1
+    # (what stays out is not there to be compared: no digests, the records are counted)
+    assert {name: value for name, value in books["bronze.patients"].items() if value and "digest" not in name} == {
+        "table": "bronze.patients", "rows_in": 3, "rows_out": 2, "deleted": 1
     }  # fmt: skip
     assert "land: an erased person is in it, and others are" in flow.reasons(lake)
     assert grep(lake, erased.mine) == {}
