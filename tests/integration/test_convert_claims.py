@@ -93,6 +93,7 @@ def test_a_record_reads_the_same_alone():
         assert fmt.to_fhir(Record(0, record.payload), Options()).resources == made.resources
 
 
+@pytest.mark.acceptance
 def test_each_line_of_a_claim_is_an_item_and_each_claim_an_explanation_of_benefit():
     claims = SITE / "CPCDS_Claims.csv.gz"
     assert len(of(claims, "ExplanationOfBenefit")) == 4205

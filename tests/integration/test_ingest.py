@@ -36,6 +36,7 @@ def not_training(step) -> bool:
     return step.stage != "training"
 
 
+@pytest.mark.acceptance
 def test_every_resource_of_hospital_a_is_live(clean):
     lake, _, _ = clean
     for name, lines in hospitals.site_a().items():
@@ -44,6 +45,7 @@ def test_every_resource_of_hospital_a_is_live(clean):
     assert flow.reasons(lake) == {}
 
 
+@pytest.mark.acceptance
 def test_every_row_of_hospital_b_that_a_mapping_reads_is_live(clean):
     lake, _, _ = clean
     for name, feed in {
@@ -56,6 +58,7 @@ def test_every_row_of_hospital_b_that_a_mapping_reads_is_live(clean):
         assert found == [(len(hospitals.site_b()[feed]) - 1,)], name
 
 
+@pytest.mark.acceptance
 def test_charges_all_become_items_of_claims(clean):
     lake, _, _ = clean
     charges = sum(",CHARGE," in line for line in hospitals.site_b()["claims_transactions"])
@@ -64,6 +67,7 @@ def test_charges_all_become_items_of_claims(clean):
     ]
 
 
+@pytest.mark.acceptance
 def test_books_balance_and_bronze_holds_every_line_untouched(clean):
     lake, _, found = clean
     assert flow.is_balanced(found)
@@ -73,6 +77,7 @@ def test_books_balance_and_bronze_holds_every_line_untouched(clean):
     assert [row[0] for row in rows] == hospitals.site_a()["Patient"]
 
 
+@pytest.mark.acceptance
 def test_codes_without_a_map_are_kept_flagged_and_counted(clean):
     lake, _, found = clean
     said = found["standardise.site_b_csv"]["facts"]["unmapped"]
@@ -90,6 +95,7 @@ IDENTIFIERS = """
 """
 
 
+@pytest.mark.acceptance
 def test_no_gold_value_holds_a_name_number_address_or_phone_of_silver(clean):
     lake, _, _ = clean
     wanted = {
@@ -105,6 +111,7 @@ def test_no_gold_value_holds_a_name_number_address_or_phone_of_silver(clean):
             assert not [value for value in wanted if f'"{value}"' in text or f" {value} " in text], table
 
 
+@pytest.mark.acceptance
 def test_both_hospitals_answer_one_question(clean):
     lake, _, _ = clean
     rows = gold.connect(Lake(lake)).sql(
@@ -115,6 +122,7 @@ def test_both_hospitals_answer_one_question(clean):
     assert all(count > 0 for _, count in found)
 
 
+@pytest.mark.acceptance
 def test_persons_has_one_row_a_human_and_every_patient_names_theirs(clean):
     lake, _, _ = clean
     connection = gold.connect(Lake(lake))
@@ -126,6 +134,7 @@ def test_persons_has_one_row_a_human_and_every_patient_names_theirs(clean):
     assert sum(count for _, count in people) == len(connection.sql("SELECT * FROM patients").fetchall()) > 0
 
 
+@pytest.mark.acceptance
 def test_every_declared_table_is_there_with_its_columns(clean):
     lake, _, _ = clean
     declared = load_catalog().tables
@@ -135,6 +144,7 @@ def test_every_declared_table_is_there_with_its_columns(clean):
         assert [row[0] for row in connection.sql(f'DESCRIBE "{name}"').fetchall()] == list(table.columns), name
 
 
+@pytest.mark.acceptance
 def test_the_secret_is_its_owners_and_keys_need_it(clean):
     lake, _, _ = clean
     path = lake / "phi/vault/pseudonym.key"

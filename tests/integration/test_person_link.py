@@ -23,6 +23,7 @@ def catalog() -> Catalog:
     return load_catalog()
 
 
+@pytest.mark.acceptance
 def test_one_person_at_three_hospitals_whatever_the_order(tmp_path: Path, catalog: Catalog) -> None:
     for number, order in enumerate(itertools.permutations(HOSPITALS)):
         lake, here = Lake(tmp_path / str(number)), {}

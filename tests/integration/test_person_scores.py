@@ -102,6 +102,7 @@ def test_a_number_or_date_that_many_share_tells_no_one_apart() -> None:
         assert left.fetchone() == (0,)
 
 
+@pytest.mark.acceptance
 def test_blocking_loses_next_to_nothing() -> None:
     people = list(Population(seed=4).records(800, again=0.5))
     rows = table(*(demographics(one, f"{number:04}", MODEL) for number, one in enumerate(people)))

@@ -111,6 +111,7 @@ def test_a_sql_table_does_not_take_in_what_does_not_count(both, name: str) -> No
     assert planted == plain
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("name", sorted(CATALOG.cohorts))
 def test_a_cohort_does_not_take_in_what_does_not_count(both, name: str) -> None:
     cohort, folder = CATALOG.cohorts[name], folder_of("cohorts", name)
