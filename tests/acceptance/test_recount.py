@@ -108,7 +108,9 @@ def gold(lake: Path) -> Any:
 
 
 def test_the_recount_shares_nothing_with_the_pipeline() -> None:
-    for path in (ROOT / "tests/recount").glob("[!t]*.py"):
+    counting = [path for path in (ROOT / "tests/recount").glob("*.py") if not path.name.startswith("test_")]
+    assert len(counting) >= 5
+    for path in counting:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
