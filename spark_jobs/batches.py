@@ -15,9 +15,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from cohortlake.core import convert
 from cohortlake.core.catalog import Catalog
 from cohortlake.core.lake import Lake
+from cohortlake.core.language.declared import FORMATS
 from spark_jobs import delta, quarantine
 from spark_jobs.land_file import SCHEMA
 
@@ -122,7 +122,7 @@ def _fingerprint(catalog: Catalog, silo: str) -> str:
     digest = hashlib.sha256()
     folder = catalog.folder
     declared = [*(folder / "silos" / silo).rglob("*.yaml"), *(folder / "resources").glob("*.yaml")]
-    declared += [path for path in convert.FOLDER.rglob("*") if path.is_file()]
+    declared += (FORMATS / catalog.silos[silo].format).rglob("*.yaml")
     for path in sorted([*declared, *(folder / "units").glob("*.yaml"), *(folder / "conceptmaps").glob("*.*")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

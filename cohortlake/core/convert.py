@@ -13,7 +13,6 @@ from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 from cohortlake.core.errors import UsageError
@@ -125,8 +124,6 @@ FORMATS = {
     "cpcds": "cohortlake.core.claims.cpcds",
     "x12": "cohortlake.core.x12",
 }
-# What decides how their records become FHIR: templates and code maps.
-FOLDER = Path(__file__).parent.parent.parent / "catalog/formats"
 # As many bytes as `looks_like` is given.
 HEAD = 1024
 

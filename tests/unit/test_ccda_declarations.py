@@ -9,8 +9,8 @@ import pytest
 from cohortlake.core.ccda.declared import FOLDER, load_ccda
 from cohortlake.core.ccda.mapper import Mapper
 from cohortlake.core.ccda.paths import Reading, compile_path, compile_test
-from cohortlake.core.ccda.templates import split
 from cohortlake.core.errors import CatalogError
+from cohortlake.core.language.compiler import split
 from cohortlake.core.readers.ccda import Node, parse
 from tests.ccda_documents import document
 
@@ -90,7 +90,7 @@ def test_every_declaration_of_the_catalog_compiles():
 
 def test_each_template_calls_for_one_map_or_for_maps_that_exclude_each_other():
     by_template: dict[str, list[str | None]] = {}
-    for declared in load_ccda().elements.values():
+    for declared in load_ccda().resources.values():
         for template in declared.templates:
             by_template.setdefault(template, []).append(declared.when)
     shared = {template: conditions for template, conditions in by_template.items() if len(conditions) > 1}
@@ -104,9 +104,9 @@ def test_each_template_calls_for_one_map_or_for_maps_that_exclude_each_other():
         ("resource: Disease\nelements: {}\n", "1: 'Disease' is not an R4 resource type"),
         ("resource: Condition\nelements:\n  kode: x\n", "3: Condition has no element 'kode'; it has abatementAge"),
         ('resource: Condition\nelements:\n  code: "=a["\n', "3: 'a['"),
-        ('resource: Condition\nelements:\n  code: "=a | gone"\n', "3: there is no maps/gone.yaml"),
+        ('resource: Condition\nelements:\n  code: "=a | gone"\n', "3: there is no map or turn 'gone'"),
         ('resource: Condition\nelements:\n  subject: "=a => Gone"\n', "3: there is no map 'Gone' to refer to"),
-        ('resource: Condition\nelements:\n  code: "=$gone"\n', "3: shared.yaml has no expression 'gone'"),
+        ('resource: Condition\nelements:\n  code: "=$gone"\n', "3: there is no expression '$gone'"),
         ("resource: Condition\ninclude: [gone]\n", "2: shared.yaml has no elements 'gone'"),
         ('resource: Condition\nelements:\n  code[x]: "=a"\n', "3: code[x] needs to be a choice of Condition"),
         ("resource: Condition\nwhen: 'a['\n", "2: 'a['"),
@@ -117,7 +117,7 @@ def test_each_template_calls_for_one_map_or_for_maps_that_exclude_each_other():
 def test_a_wrong_declaration_names_file_line_and_what_is_expected(tmp_path, wrong, said):
     folder = tmp_path / "ccda"
     shutil.copytree(FOLDER, folder)
-    (folder / "entries/Wrong.yaml").write_text(wrong)
+    (folder / "resources/Wrong.yaml").write_text(wrong)
     with pytest.raises(CatalogError) as error:
         Mapper(load_ccda(folder))
     assert f"Wrong.yaml:{said}" in str(error.value)

@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohortlake.core.claims import cpcds, rif
-from cohortlake.core.claims.declared import FOLDER, load_claims
-from cohortlake.core.claims.expand import expand
+from cohortlake.core.claims.declared import load_claims
 from cohortlake.core.claims.mapper import Mapper
 from cohortlake.core.claims.values import convert, day
 from cohortlake.core.convert import Converted, Options, Record, dumps
 from cohortlake.core.errors import CatalogError
+from cohortlake.core.language.declared import FORMATS, Shared
+from cohortlake.core.language.expand import expand
 
 Row = dict[str, str]
 
@@ -413,29 +414,27 @@ def test_no_text_breaks_a_primitive(text, kind):
 
 
 def test_short_forms_are_written_out():
-    series, templates = (
-        {"month": ["JAN", "FEB"]},
-        {"amount": {"$parameters": ["code", "column"], "v": "={column}", "c": "{code}"}},
-    )
-    assert expand([{"$each": "D{1..2}", "a": "=V{n}"}], {}, series, templates) == [
+    amount = {"$parameters": ["code", "column"], "v": "={column}", "c": "{code}"}
+    shared = Shared(series={"month": ["JAN", "FEB"]}, templates={"amount": amount})
+    assert expand([{"$each": "D{1..2}", "a": "=V{n}"}], shared) == [
         {"$each": "D1", "a": "=V1"},
         {"$each": "D2", "a": "=V2"},
     ]
-    assert expand([{"$use": "amount", "$rows": [["x", "A"], ["y", "B"]]}], {}, series, templates) == [
+    assert expand([{"$use": "amount", "$rows": [["x", "A"], ["y", "B"]]}], shared) == [
         {"v": "=A", "c": "x"},
         {"v": "=B", "c": "y"},
     ]
     with pytest.raises(ValueError, match="there is no template"):
-        expand({"$use": "other"}, {}, series, templates)
+        expand({"$use": "other"}, shared)
     with pytest.raises(ValueError, match="is not known"):
-        expand("{name}", {}, series, templates)
+        expand("{name}", shared)
 
 
 WRONG = [
     ("  nonsense: 1", "Patient has no element 'nonsense'"),
-    ("  gender: =BENE_SEX | nowhere", "there is no maps/nowhere.yaml"),
-    ("  identifier: ['=BENE_ID @ nowhere']", "'nowhere' is not a system"),
-    ("  managingOrganization: =BENE_ID => Nothing", "'Nothing' is no map"),
+    ("  gender: =BENE_SEX | nowhere", "there is no map or turn 'nowhere'"),
+    ("  identifier: ['=BENE_ID | system nowhere']", "'nowhere' is not a system"),
+    ("  managingOrganization: =BENE_ID => Nothing", "there is no map 'Nothing' to refer to"),
     ("  name: [{ $what: 1 }]", "$what is not known"),
     ("  birthDate: [=BENE_ID]", "this element does not repeat"),
 ]
@@ -443,7 +442,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("line", "problem"), WRONG)
 def test_a_wrong_declaration_is_named_with_its_file(tmp_path: Path, line: str, problem: str):
-    shutil.copytree(FOLDER / "rif", tmp_path / "rif")
+    shutil.copytree(FORMATS / "rif", tmp_path / "rif")
     path = tmp_path / "rif/resources/Patient.passing.yaml"
     text = path.read_text(encoding="utf-8")
     path.write_text(f"{text}{line}\n" if not line.startswith("  identifier") else text.split("  identifier")[0] + line)

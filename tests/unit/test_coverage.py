@@ -28,10 +28,10 @@ def test_the_page_is_current(found: Coverage) -> None:
 
 SABOTAGE = [
     # a template that loses the source of a column, and the column
-    ("formats/ccda/header/Patient.yaml", "  birthDate:", "  #", "patients.birth_date"),
-    ("formats/hl7v2/segments/PID.Patient.yaml", "  gender:", "  #", "patients.gender"),
-    ("formats/hl7v2/segments/PR1.Procedure.yaml", "  performedDateTime:", "  #", "procedures.started_at"),
-    ("formats/x12/maps/Claim.yaml", "  created:", "  #", "claims.created_at"),
+    ("formats/ccda/resources/Patient.yaml", "  birthDate:", "  #", "patients.birth_date"),
+    ("formats/hl7v2/resources/PID.Patient.yaml", "  gender:", "  #", "patients.gender"),
+    ("formats/hl7v2/resources/PR1.Procedure.yaml", "  performedDateTime:", "  #", "procedures.started_at"),
+    ("formats/x12/resources/Claim.yaml", "  created:", "  #", "claims.created_at"),
     ("silos/site_b_csv/mappings/Condition.yaml", "  abatementDateTime:", "  #", "conditions.abatement_date"),
 ]
 
@@ -51,7 +51,7 @@ def test_a_template_that_loses_a_source_is_told(tmp_path: Path, file: str, lost:
 def test_one_of_two_templates_that_loses_a_source_makes_the_page_stale(tmp_path: Path, found: Coverage) -> None:
     folder = tmp_path / "catalog"
     shutil.copytree(CATALOG, folder)
-    entry = folder / "formats/ccda/entries/Encounter.yaml"
+    entry = folder / "formats/ccda/resources/Encounter.yaml"
     entry.write_text(entry.read_text(encoding="utf-8").replace('  class: "=$encounter_class"\n', ""), encoding="utf-8")
     assert page(coverage(folder)) != page(found)
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cohortlake.core.catalog.hl7v2 import FOLDER, load_hl7v2
 from cohortlake.core.convert import FORMATS, Options, Record, dumps, format_named, guess_format
 from cohortlake.core.errors import CatalogError, UsageError
 from cohortlake.core.hl7v2 import to_fhir
+from cohortlake.core.hl7v2.declared import FOLDER, load_hl7v2
 from cohortlake.core.hl7v2.mapper import Mapper
 from cohortlake.core.hl7v2.primitives import Clock, convert
 
-SEGMENTS = sorted({s.segment for s in load_hl7v2().segments.values()} | {"NTE", "RXR", "TQ1", "AIP", "PV2", "ZZZ"})
+SEGMENTS = sorted({s.segment for s in load_hl7v2().resources.values()} | {"NTE", "RXR", "TQ1", "AIP", "PV2", "ZZZ"})
 EVENTS = sorted(f"{name}^{event}" for name, message in load_hl7v2().messages.items() for event in message.triggers)
 FIELD = st.text('AB19^&~.\\"- 20250102+NMCWESTX|', max_size=24)
 
@@ -37,21 +37,21 @@ def test_no_message_raises_and_what_lands_is_whole(event, segments):
 
 WRONG = [
     # file, what is replaced, by what, what the error says
-    ("segments/PID.Patient.yaml", "birthDate:", "birthday:", "Patient has no such element"),
-    ("segments/PID.Patient.yaml", '"=PID-8 | 0001"', '"=PID-8 | 9999"', "'9999' is not a table"),
-    ("segments/PID.Patient.yaml", '"=PID-8 | 0001"', '"=PID8"', "'PID8' is not a source"),
-    ("segments/PID.Patient.yaml", "resource: Patient", "resource: Person2", "'Person2' is not an R4 resource type"),
-    ("segments/PID.Patient.yaml", "$when: not PID-29", "$when: PID-29 ~ 1", "is not"),
-    ("segments/PID.Patient.yaml", "key:", "keys:", "keys is not known here"),
+    ("resources/PID.Patient.yaml", "birthDate:", "birthday:", "Patient has no element 'birthday'"),
+    ("resources/PID.Patient.yaml", '"=PID-8 | 0001"', '"=PID-8 | 9999"', "no map or turn '9999'"),
+    ("resources/PID.Patient.yaml", '"=PID-8 | 0001"', '"=PID8"', "'PID8' is not a source"),
+    ("resources/PID.Patient.yaml", "resource: Patient", "resource: Person2", "'Person2' is not an R4 resource type"),
+    ("resources/PID.Patient.yaml", "$when: not PID-29", "$when: PID-29 ~ 1", "is not"),
+    ("resources/PID.Patient.yaml", "key:", "keys:", "keys is not known here"),
     (
-        "segments/PV1.Encounter.yaml",
+        "resources/PV1.Encounter.yaml",
         '"=PV1-10 | CWE.CodeableConcept 0069"',
         '"=PV1-10 | CX.Identifier"',
         "makes a Identifier",
     ),
     ("datatypes/CWE.Coding.yaml", '".1"', ".1", "quote it"),
     ("datatypes/CX.Identifier.yaml", "fhir: Identifier", "fhir: Identity", "R4 has no type 'Identity'"),
-    ("messages/VXU.yaml", "RXA.Immunization", "RXA.Vaccine", "there is no segments/RXA.Vaccine.yaml"),
+    ("messages/VXU.yaml", "RXA.Immunization", "RXA.Vaccine", "there is no resources/RXA.Vaccine.yaml"),
     ("groups.yaml", "groups: [patient, appointment]", "groups: [patients]", "'patients' that is not declared"),
 ]
 
@@ -73,9 +73,9 @@ def test_each_map_is_made_by_a_message_and_each_has_a_group():
     triggers = [t for message in declared.messages.values() for t in message.triggers.values()]
     made = {name for message in declared.messages.values() for name in message.makes}
     made |= {name for trigger in triggers for name in trigger.makes or ()}
-    assert made == set(declared.segments)
+    assert made == set(declared.resources)
     placed = {s for group in declared.groups.values() for s in (*group.opens, *group.members)}
-    assert {segment.segment for segment in declared.segments.values()} <= placed
+    assert {segment.segment for segment in declared.resources.values()} <= placed
 
 
 def test_formats_are_found_by_name_and_by_content():

@@ -15,6 +15,7 @@ from cohortlake.core import convert
 from cohortlake.core.catalog import load_catalog
 from cohortlake.core.errors import SourceError
 from cohortlake.core.lake import Lake
+from cohortlake.core.language.declared import FORMATS
 from cohortlake.plan import make_plan
 from spark_jobs import batches, quarantine
 from spark_jobs import land as job
@@ -49,15 +50,17 @@ def test_a_map_of_a_format_that_is_mended_makes_staged_work_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog = load_catalog()
-    shutil.copytree(convert.FOLDER, tmp_path / "formats")
-    monkeypatch.setattr(convert, "FOLDER", tmp_path / "formats")
-    before = batches._fingerprint(catalog, "site_c_ccda")
-    assert batches._fingerprint(catalog, "site_c_ccda") == before
-    for path in [next((tmp_path / "formats" / name).rglob("*.yaml")) for name in convert.FORMATS]:
-        text = path.read_text(encoding="utf-8")
-        path.write_text(f"{text}# mended\n", encoding="utf-8")
-        assert batches._fingerprint(catalog, "site_c_ccda") != before, path
-        path.write_text(text, encoding="utf-8")
+    shutil.copytree(FORMATS, tmp_path / "formats")
+    monkeypatch.setattr(batches, "FORMATS", tmp_path / "formats")
+    for silo in ("site_b_hl7v2", "site_c_ccda", "site_c_cpcds", "payer_d_rif"):
+        before = batches._fingerprint(catalog, silo)
+        assert batches._fingerprint(catalog, silo) == before
+        for path in tmp_path.rglob("*.yaml"):
+            text = path.read_text(encoding="utf-8")
+            path.write_text(f"{text}# mended\n", encoding="utf-8")
+            is_own = path.relative_to(tmp_path / "formats").parts[0] == catalog.silos[silo].format
+            assert (batches._fingerprint(catalog, silo) != before) is is_own, path
+            path.write_text(text, encoding="utf-8")
 
 
 def test_names_of_files_are_read_once_a_silo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from cohortlake.core.catalog.hl7v2 import load_hl7v2
 from cohortlake.core.convert import Options, dumps, format_named
+from cohortlake.core.hl7v2.declared import load_hl7v2
 from tools.agreement.compare import DISAGREE, KINDS, Resource, Tally, pairs
 
 HERE = Path(__file__).parent
@@ -108,7 +108,7 @@ def compare(data: Path, name: str) -> Compared:
 def _segment(resource: Resource) -> str:
     """The segments, or the data types, that a resource is made of."""
     declared, kind = load_hl7v2(), resource["resourceType"]
-    segments = [one.segment for one in declared.segments.values() if one.resource == kind]
+    segments = [one.segment for one in declared.resources.values() if one.resource == kind]
     types = [name.partition(".")[0] for name, one in declared.datatypes.items() if one.key and one.fhir == kind]
     return f"{', '.join(sorted({*segments}) or sorted({*types}))}: {kind}"
 

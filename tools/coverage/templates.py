@@ -6,18 +6,20 @@ Mechanically from the declarations in `catalog/`, as the converters load them, s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path as Folder
 from typing import Any
 
 from cohortlake.core.catalog import Catalog
-from cohortlake.core.catalog.hl7v2 import load_hl7v2
 from cohortlake.core.ccda.declared import load_ccda
 from cohortlake.core.claims.declared import load_claims
+from cohortlake.core.hl7v2.declared import load_hl7v2
 from cohortlake.core.x12.declared import load_x12
 from tools.coverage.columns import Kept, Path
 
+LOADERS: dict[str, Callable[..., Any]] = {"ccda": load_ccda, "hl7v2": load_hl7v2, "x12": load_x12}
 # Directives whose value is a template of the element itself.
 INNER = ("$value", "$first", "$join")
 
@@ -72,33 +74,14 @@ class Template:
 
 def templates(catalog: Catalog, name: str, formats: Folder) -> list[Template]:
     """The maps of a format, or of a tabular silo, by its name in the page (`hl7v2`, `csv: site_b_csv`)."""
-    folder = formats / name
-    if name == "ccda":
-        ccda = load_ccda(folder)
-        shared = ccda.shared.expressions
-        maps = [
-            (each.name, each.resource, _with_shared(each.elements, each.include, ccda.shared.elements))
-            for each in ccda.elements.values()
-        ]
-    elif name == "hl7v2":
-        shared = {}
-        maps = [(each.name, each.resource, each.elements) for each in load_hl7v2(folder).segments.values()]
-    elif name == "x12":
-        shared = {}
-        maps = [(each.name, each.resource, each.elements) for each in load_x12(folder).maps.values()]
-    elif name.startswith("csv: "):
-        shared = {}
-        mappings = catalog.mappings[name.removeprefix("csv: ")]
+    if name.startswith("csv: "):
+        shared, mappings = {}, catalog.mappings[name.removeprefix("csv: ")]
         maps = [(each.name, each.resource, each.elements) for each in mappings.values()]
     else:
-        shared = {}
-        maps = [(each.name, each.resource, each.elements) for each in load_claims(name, folder).resources.values()]
+        declared = LOADERS.get(name, partial(load_claims, name))(folder=formats / name)
+        shared = declared.shared.expressions
+        maps = [(each.name, each.resource, each.elements) for each in declared.resources.values()]
     return [Template(own, resource, tuple(_leaves(elements, (), _Around(shared)))) for own, resource, elements in maps]
-
-
-def _with_shared(own: dict[str, Any], groups: list[str], shared: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    included = {name: template for group in groups for name, template in shared[group].items()}
-    return {name: template for name, template in (included | own).items() if template is not None}
 
 
 @dataclass(frozen=True)

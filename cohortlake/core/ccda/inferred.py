@@ -8,7 +8,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
-from cohortlake.core.catalog.mapping import CodeMap
 from cohortlake.core.terminology.translate import EXTENSION
 
 ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
@@ -20,11 +19,6 @@ class Weight(IntEnum):
     ABSENT = 0
     INFERRED = 1
     SAID = 2
-
-
-def mark(codes: CodeMap) -> list[dict[str, Any]]:
-    """The extension of a coding that an inferring map makes."""
-    return [{"url": EXTENSION, "valueCanonical": f"urn:cohortlake:ccda:map:{codes.name}|{codes.version}"}]
 
 
 def weight(value: Any) -> Weight:

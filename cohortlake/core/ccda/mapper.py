@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from functools import cache, partial
 
 from cohortlake.core.ccda.declared import Ccda, ElementMap, load_ccda
 from cohortlake.core.ccda.narrative import plain
-from cohortlake.core.ccda.paths import STATEMENTS, Path, Reading, Test
+from cohortlake.core.ccda.paths import STATEMENTS, Path, Reading, Test, compile_path, compile_test
 from cohortlake.core.ccda.run import Made, Run, business_id, content
 from cohortlake.core.ccda.sections import add_sections
 from cohortlake.core.ccda.settle import settle
-from cohortlake.core.ccda.templates import Compiler, Make, Scope
+from cohortlake.core.ccda.source import DocumentSource, Scope
 from cohortlake.core.convert import Converted, Options, Problem
-from cohortlake.core.hl7v2.required import complete
+from cohortlake.core.language.compiler import Compiler
+from cohortlake.core.language.parts import CONSTANT, NOTHING, Bits, Part
+from cohortlake.core.language.required import complete
 from cohortlake.core.readers.ccda import Node
 
+# In the text that people read stands no entry.
+NARRATIVE = "text"
 # What is the same whoever the patient is; its content alone tells it apart where it has no id.
 COMMON = frozenset(("Location", "Medication", "Organization", "Practitioner"))
 
@@ -31,7 +34,7 @@ class CompiledMap:
     when: Test | None
     needs: Test | None
     key: Path | None
-    template: Make
+    template: Part
 
 
 @dataclass
@@ -42,9 +45,10 @@ class Mapper:
     maps: dict[str, CompiledMap] = field(default_factory=dict)
     templates: dict[str, list[CompiledMap]] = field(default_factory=lambda: defaultdict(list))
     names: dict[str, list[CompiledMap]] = field(default_factory=lambda: defaultdict(list))
+    bits: Bits = field(default_factory=Bits)
 
     def __post_init__(self) -> None:
-        for name, declared in self.declared.elements.items():
+        for name, declared in self.declared.resources.items():
             compiled = self.maps[name] = self._compile(declared)
             for template in declared.templates:
                 self.templates[template].append(compiled)
@@ -52,23 +56,19 @@ class Mapper:
                 self.names[declared.of].append(compiled)
 
     def _compile(self, declared: ElementMap) -> CompiledMap:
-        compiler = Compiler(self.declared, declared.name)
-        elements: dict[str, Any] = {}
-        for group in declared.include:
-            elements |= self.declared.shared.elements[group]
-        elements |= declared.elements
-        elements = {name: template for name, template in elements.items() if template is not None}
+        fail = partial(self.declared.fail, declared.name)
+        compiler = Compiler(declared.resource, DocumentSource(self.declared, self.bits), self.declared.maps, fail)
         return CompiledMap(
             declared,
-            compiler.test(declared.when, ("when",)) if declared.when else None,
-            compiler.test(declared.needs, ("needs",)) if declared.needs else None,
-            compiler.path(declared.key, ("key",)) if declared.key else None,
-            compiler.object(elements, declared.resource, ("elements",)),
+            compiler.reads(compile_test, declared.when, ("when",)) if declared.when else None,
+            compiler.reads(compile_test, declared.needs, ("needs",)) if declared.needs else None,
+            compiler.reads(compile_path, declared.key, ("key",)) if declared.key else None,
+            compiler.object(declared.elements, declared.resource, ("elements",)) or Part(lambda _: NOTHING, CONSTANT),
         )
 
     def to_fhir(self, root: Node, options: Options) -> Converted:
         """The resources of a document, problems and counts of what is not mapped."""
-        run = Run(self.declared, root, options)
+        run = Run(self.declared, root, options, self.bits)
         if not run.patient_key:
             place = "ClinicalDocument/recordTarget"
             return Converted(problems=[Problem("no recordTarget/patientRole: whose document it is is not said", place)])
@@ -94,7 +94,8 @@ class _Conversion:
 
     def make_all(self) -> None:
         """Make what the document holds, then what is left, then count what no map takes."""
-        nodes = [node for node in self.run.root.within() if node.name in STATEMENTS or node.name in self.mapper.names]
+        names = STATEMENTS | self.mapper.names.keys()
+        nodes = [node for node in self.run.root.within(NARRATIVE) if node.name in names]
         for is_leftover in (False, True):
             for node in nodes:
                 for compiled in self._maps(node, is_leftover):
@@ -140,8 +141,8 @@ class _Conversion:
         made = Made(name, kind, node, self._key(compiled, node, reading))
         self.run.made[name, node] = made
         with self.run.codes.within(made):
-            filled = compiled.template(Scope(self.run, node, reading, self.make))
-        made.resource = filled[0] if filled else {}
+            values, is_found = compiled.template.make(Scope(self.run, node, reading, self.make, self.run.held(node)))
+        made.resource = values[0] if is_found else {}
         return made
 
     def _key(self, compiled: CompiledMap, node: Node, reading: Reading) -> str:

@@ -77,7 +77,7 @@ def _plain(node: Node) -> str:
 def by_id(root: Node) -> dict[str, Node]:
     """The parts of the narratives by their ids; of two with one id, the first."""
     found: dict[str, Node] = {}
-    for section in root.within():
+    for section in root.within("text"):
         text = section.first("text") if section.name == "section" else None
         for node in text.within() if text is not None else ():
             if "ID" in node.attributes:

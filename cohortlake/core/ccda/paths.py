@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
 
 from cohortlake.core.ccda.times import earliest
 from cohortlake.core.readers.ccda import Node
@@ -30,37 +32,46 @@ class Reading:
     taken: set[Node] = field(default_factory=set)
 
 
-Step = Callable[[Iterator[Node], Reading], Iterator[Found]]
 Test = Callable[[Node, Reading], bool]
+Step = Callable[[Node, Reading], Sequence[Found]]
 
 
 @dataclass(frozen=True)
 class Path:
-    """A compiled path."""
+    """A compiled path. `first` is its first step, `.` where it does not begin at the element; `ends_in_text` says
+    that it leads to an attribute or to text."""
 
     text: str
     is_absolute: bool
-    steps: tuple[tuple[str, tuple[Test, ...]], ...]
+    first: str
+    ends_in_text: bool
+    steps: tuple[Step, ...]
     pick: str = ""
 
-    def select(self, node: Node, reading: Reading, *, is_made: bool = False) -> list[Found]:
-        """What the path leads to, in the document's order.
-
-        Statements on the way count as read, and so does what is found unless a resource is made of it (`is_made`).
-        """
+    def find(self, node: Node, reading: Reading) -> Sequence[Found]:
+        """What the path leads to, in the document's order; nothing counts as read."""
         if self.is_absolute:
             while node.parent is not None:
                 node = node.parent
-        found: list[Found] = [node]
-        for name, tests in self.steps:
-            found = [to for at in found if isinstance(at, Node) for to in _step(at, name, tests, reading)]
+        found: Sequence[Any] = (node,)
+        for step in self.steps:
+            found = step(found[0], reading) if len(found) == 1 else [to for at in found for to in step(at, reading)]
             if not found:
-                break
+                return found
         if self.pick:
-            found = earliest(found) if self.pick == "earliest" else found[:1]
-        for to in found:
-            if isinstance(to, Node):
-                _take(to.parent if is_made else to, reading)
+            return earliest(found) if self.pick == "earliest" else found[:1]
+        return found
+
+    def select(self, node: Node, reading: Reading, *, is_made: bool = False) -> Sequence[Found]:
+        """What the path leads to. Statements on the way count as read.
+
+        So does what is found unless a resource is made of it (`is_made`).
+        """
+        found = self.find(node, reading)
+        if not self.ends_in_text:
+            for to in found:
+                if isinstance(to, Node):
+                    _take(to.parent if is_made else to, reading)
         return found
 
 
@@ -73,28 +84,41 @@ def _take(node: Node | None, reading: Reading) -> None:
         at = at.parent
 
 
-def _step(at: Node, name: str, tests: tuple[Test, ...], reading: Reading) -> list[Found]:
+def _step(name: str, tests: Sequence[Test]) -> Step:
+    """From an element to those that a step of a path leads to."""
+    go = _axis(name)
+    if not tests:
+        return lambda at, reading: go(at)
+
+    def step(at: Node, reading: Reading) -> Sequence[Found]:
+        found = go(at)
+        for test in tests:
+            if not found:
+                break
+            if isinstance(test, _Position):
+                found = found[test.at - 1 : test.at]
+            else:
+                found = [node for node in found if test(node, reading)]
+        return found
+
+    return step
+
+
+def _axis(name: str) -> Callable[[Node], Sequence[Any]]:
     if name[0] == "@":
-        value = at.attributes.get(name[1:])
-        return [value] if value is not None else []
+        attribute = name[1:]
+        return lambda at: (at.attributes[attribute],) if attribute in at.attributes else ()
     if name == "text()":
-        return [at.text()]
+        return lambda at: (at.text(),)
     if name == ".":
-        found = [at]
-    elif name == "..":
-        found = [at.parent] if at.parent is not None else []
-    elif name.startswith("ancestor::"):
-        found = [around for around in _around(at) if around.name == name[10:]][:1]
-    elif name == "*":
-        found = [child for child in at.children if isinstance(child, Node)]
-    else:
-        found = at.elements(name)
-    for test in tests:
-        if isinstance(test, _Position):
-            found = found[test.at - 1 : test.at]
-        else:
-            found = [node for node in found if test(node, reading)]
-    return list(found)
+        return lambda at: (at,)
+    if name == "..":
+        return lambda at: (at.parent,) if at.parent is not None else ()
+    if name.startswith("ancestor::"):
+        return lambda at: list(islice((around for around in _around(at) if around.name == name[10:]), 1))
+    if name == "*":
+        return lambda at: [child for child in at.children if isinstance(child, Node)]
+    return lambda at: at.named.get(name, ())
 
 
 def _around(at: Node) -> Iterator[Node]:
@@ -149,7 +173,8 @@ class _Parser:
         is_absolute = self.peek() == "/"
         if is_absolute:
             self.next()
-        steps = []
+        names: list[str] = []
+        steps: list[Step] = []
         while self.peek() and self.peek() not in "[]()=" and self.peek()[0] not in "/'0123456789":
             name = self.next()
             if name == "text" and self.peek() == "(":
@@ -161,13 +186,18 @@ class _Parser:
                 self.next()
                 tests.append(self.test())
                 self.expect("]")
-            steps.append((name, tuple(tests)))
+            if names and _ends(names[-1]):
+                raise ValueError(f"{self.text!r}: {names[-1]!r} ends a path")
+            names.append(name)
+            steps.append(_step(name, tests))
             if self.peek() != "/":
                 break
             self.next()
         if not steps and not is_absolute:
             raise ValueError(f"{self.text!r}: expected a path at {self.text[start:]!r}")
-        return Path(self.text[start : self.at].strip(), is_absolute, tuple(steps))
+        first = "." if is_absolute or not names else names[0]
+        text = self.text[start : self.at].strip()
+        return Path(text, is_absolute, first, bool(names) and _ends(names[-1]), tuple(steps))
 
     def test(self) -> Test:
         """One condition, or several joined by `or`."""
@@ -186,13 +216,13 @@ class _Parser:
             return self.function(self.next())
         path = self.path()
         if self.peek() != "=":
-            return lambda node, reading: bool(_look(path, node, reading))
+            return lambda node, reading: bool(path.find(node, reading))
         self.next()
         literal = self.next()
         if literal[0] != "'":
             raise ValueError(f"{self.text!r}: expected a text in quotes, found {literal!r}")
         wanted = frozenset(literal[1:-1].split("|"))
-        return lambda node, reading: any(value in wanted for value in _look(path, node, reading))
+        return lambda node, reading: not wanted.isdisjoint(path.find(node, reading))
 
     def function(self, name: str) -> Test:
         self.expect("(")
@@ -205,12 +235,12 @@ class _Parser:
             return lambda node, reading: not inner(node, reading)
         path = self.path()
         self.expect(")")
-        return lambda node, reading: _look(path, node, reading) == _look(path, reading.entry, reading)
+        return lambda node, reading: list(path.find(node, reading)) == list(path.find(reading.entry, reading))
 
 
-def _look(path: Path, node: Node, reading: Reading) -> list[Found]:
-    """What a path leads to, with nothing counted as read."""
-    return path.select(node, Reading(reading.entry, set()) if path.steps else reading)
+def _ends(step: str) -> bool:
+    """Whether a step leads to text, after which there is none."""
+    return step[0] == "@" or step == "text()"
 
 
 def compile_path(text: str) -> Path:

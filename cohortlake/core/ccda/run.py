@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cohortlake.core.ccda.narrative import by_id
-from cohortlake.core.convert import Options, Problem, UnknownCodes
+from cohortlake.core.convert import Options, Problem
 from cohortlake.core.hl7v2.primitives import Clock
+from cohortlake.core.language import run as language
+from cohortlake.core.language.identity import namespace
+from cohortlake.core.language.parts import ALWAYS, CONSTANT, Bits
 from cohortlake.core.readers.ccda import Node
 
 if TYPE_CHECKING:
     from cohortlake.core.ccda.declared import Ccda
 
 URN = "urn:cohortlake:ccda"
-# The namespace of resources' ids. Changing it changes every id.
-IDS = uuid.uuid5(uuid.NAMESPACE_URL, URN)
+IDS = namespace(URN)
 Value = Node | str
 
 
@@ -36,17 +36,15 @@ class Made:
 
 
 @dataclass
-class Run:
+class Run(language.Run):
     """The state of one conversion."""
 
     declared: Ccda
     root: Node
     options: Options
+    bits: Bits = field(default_factory=Bits)
     made: dict[tuple[str, Node], Made] = field(default_factory=dict)
     taken: set[Node] = field(default_factory=set)
-    problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
-    unmapped: Counter[str] = field(default_factory=Counter)
-    codes: UnknownCodes = field(default_factory=UnknownCodes)
 
     @cached_property
     def narrative(self) -> dict[str, Node]:
@@ -64,9 +62,19 @@ class Run:
         role = next((r for target in self.root.elements("recordTarget") for r in target.elements("patientRole")), None)
         return (business_id(role) or content(role)) if role is not None else ""
 
-    def warn(self, reason: str, node: Node) -> None:
+    def warn(self, reason: str, place: Node | str) -> None:
         """A problem that keeps nothing from landing; one of a kind is told once, with its first place."""
-        self.problems.setdefault((reason, ""), Problem(reason, f"<{node.name}> line {node.line}", "warning"))
+        told = place if isinstance(place, str) else f"<{place.name}> line {place.line}"
+        self.problems.setdefault((reason, ""), Problem(reason, told, "warning"))
+
+    def held(self, node: Node) -> int:
+        """The bits of what an element has: its children and attributes by name, and those that are always set."""
+        found = ALWAYS | CONSTANT
+        for name in node.named:
+            found |= self.bits.get(name, 0)
+        for name in node.attributes:
+            found |= self.bits.get(f"@{name}", 0)
+        return found
 
 
 def business_id(node: Node) -> str:
@@ -94,8 +102,3 @@ def _digest(node: Node, update: Any) -> None:
         elif child.strip():
             update(" ".join(child.split()).encode())
     update(b">")
-
-
-def resource_id(kind: str, key: str) -> str:
-    """The id of the resource of a type with an identity; the same everywhere and always."""
-    return str(uuid.uuid5(IDS, f"{kind}\x1f{key}"))

@@ -21,7 +21,7 @@ def add_sections(run: Run) -> None:
         return
     by_section: dict[Node, list[Made]] = {}
     for (name, node), made in run.made.items():
-        declared = run.declared.elements[name]
+        declared = run.declared.resources[name]
         if declared.templates or declared.of == "section":
             by_section.setdefault(_section_of(node), []).append(made)
     body = next((b for c in run.root.elements("component") for b in c.elements("structuredBody")), None)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
 from cohortlake.core.ccda.inferred import Weight, weight
-from cohortlake.core.ccda.run import URN, Made, Run, business_id, content, resource_id
+from cohortlake.core.ccda.run import IDS, URN, Made, Run, business_id, content
 from cohortlake.core.ccda.times import moment
 from cohortlake.core.fhir.definitions import elements
+from cohortlake.core.language.identity import resource_id
 
 # What two tellings of one fact may differ in.
 LOOSE = frozenset(("meta", "text"))
@@ -26,9 +28,9 @@ def settle(run: Run) -> list[dict[str, Any]]:
         else:
             group.append(made)
     for (kind, key), group in groups.items():
-        reference = f"{kind}/{resource_id(kind, key)}"
+        reference = f"{kind}/{resource_id(IDS, kind, [key])}"
         for made in group:
-            run.codes.give(made, (kind, resource_id(kind, key)))
+            run.codes.give(made, (kind, resource_id(IDS, kind, [key])))
             for place in made.references:
                 place["reference"] = reference
     meta = _meta(run)
@@ -41,7 +43,7 @@ def settle(run: Run) -> list[dict[str, Any]]:
             resource = _merged(resource, dict(made.resource or {}), kind)
         version = run.root.first("versionNumber") if kind == "Composition" else None
         own = {**meta, "versionId": version.attributes["value"]} if version is not None and _is_id(version) else meta
-        resources.append({"resourceType": kind, "id": resource_id(kind, key), "meta": own, **resource})
+        resources.append({"resourceType": kind, "id": resource_id(IDS, kind, [key]), "meta": own, **resource})
     return resources
 
 
@@ -70,13 +72,19 @@ def _differ(one: Any, other: Any) -> bool:
 
 def _choices(known: dict[str, Any], more: dict[str, Any], kind: str) -> list[tuple[str, str]]:
     """The elements of one choice that two tellings give in two types (`valueInteger`, `valueQuantity`)."""
-    choices = {name: element.choice for name, element in elements(kind).items() if element.choice}
+    choices = _choices_of(kind)
     return [
         (one, other)
         for one in known
+        if one in choices
         for other in more
-        if one != other and one in choices and choices[one] == choices.get(other)
+        if one != other and choices[one] == choices.get(other)
     ]
+
+
+@cache
+def _choices_of(kind: str) -> dict[str, str]:
+    return {name: element.choice for name, element in elements(kind).items() if element.choice}
 
 
 def _amount(value: Any) -> Any:

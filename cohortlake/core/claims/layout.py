@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cohortlake.core.claims.declared import Declared, Kind
+    from cohortlake.core.claims.declared import Claims, Kind
 
 NOISE = re.compile(r"[\s_()\-]+")
 
@@ -59,7 +59,7 @@ class Layout:
         return next((name for name in self.kind.needed if self.place(name) is None), None)
 
 
-def layout_of(columns: tuple[str, ...], declared: Declared) -> Layout:
+def layout_of(columns: tuple[str, ...], declared: Claims) -> Layout:
     """The layout of a header. Raises NoLayoutError."""
     layouts = [layout for kind in declared.kinds.values() if (layout := Layout(kind, columns)).is_known]
     if not layouts:

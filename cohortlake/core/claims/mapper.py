@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 
-from cohortlake.core.claims.declared import Declared, load_claims
-from cohortlake.core.claims.expressions import Read
+from cohortlake.core.claims.declared import Claims, load_claims
 from cohortlake.core.claims.layout import Layout, NoLayoutError, layout_of, plain
-from cohortlake.core.claims.makers import make_resource
 from cohortlake.core.claims.run import Cells, Run, Scope, new_run
-from cohortlake.core.claims.templates import Compiler, ResourceMaker
+from cohortlake.core.claims.source import Read, ResourceMaker, RowSource
 from cohortlake.core.claims.values import convert
 from cohortlake.core.convert import Converted, Options, Problem, Record
-from cohortlake.core.hl7v2.required import complete
+from cohortlake.core.language.required import complete
 from cohortlake.core.readers.delimited import NotATableError, Table, read
 
 
@@ -35,27 +33,26 @@ class Compiled:
 class Mapper:
     """The mapper of one format."""
 
-    def __init__(self, declared: Declared) -> None:
+    def __init__(self, declared: Claims) -> None:
         self.declared = declared
         self.compiled = lru_cache(maxsize=64)(self._compile)
 
     def _compile(self, columns: tuple[str, ...]) -> Compiled:
         layout = layout_of(columns, self.declared)
-        compiler = Compiler(self.declared, layout)
-        makes = [compiler.resource(name) for name in layout.kind.makes]
-        shared, reader = self.declared.shared, compiler.reader
-        updated = reader.text(shared.updated) if shared.updated else None
+        source, shared = RowSource(self.declared, layout), self.declared.shared
+        makes = [source.resource(name) for name in layout.kind.makes]
+        updated = source.updated()
         missing = [
             (place, frozenset(texts))
             for name, texts in shared.missing.items()
             if (place := layout.place(name)) is not None
         ]
         for name in (*layout.kind.key, layout.kind.line or ""):
-            reader.column(name)
+            source.column(name)
         unmapped = [
             (place, name)
             for place, name in enumerate(columns)
-            if plain(name) not in reader.taken and not _is_left_out(name, layout)
+            if plain(name) not in source.taken and not _is_left_out(name, layout)
         ]
         return Compiled(layout, makes, updated, missing, unmapped)
 
@@ -88,7 +85,7 @@ class Mapper:
             run.meta["lastUpdated"] = updated
         for maker in compiled.makes:
             run.numbers.clear()
-            make_resource(maker, scope)
+            maker.make(scope)
         for (kind, _), values in run.resources.items():
             for path in complete(values, kind, kind):
                 run.warn("required by FHIR and not said: marked as absent", path)

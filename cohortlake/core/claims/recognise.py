@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from cohortlake.core.claims.declared import Declared, load_claims
+from cohortlake.core.claims.declared import Claims, load_claims
 from cohortlake.core.claims.layout import Layout, plain
-from cohortlake.core.claims.templates import Compiler
+from cohortlake.core.claims.source import RowSource
 from cohortlake.core.readers.delimited import NotATableError, read
 
 # Of a header that is cut off, how much must be columns that the format names.
@@ -35,9 +35,9 @@ def named(name: str) -> frozenset[str]:
     return frozenset().union(*(_of_kind(kind, load_claims(name)) for kind in load_claims(name).kinds))
 
 
-def _of_kind(name: str, declared: Declared) -> set[str]:
+def _of_kind(name: str, declared: Claims) -> set[str]:
     kind = declared.kinds[name]
-    compiler = Compiler(declared, Layout(kind, ()))
+    source = RowSource(declared, Layout(kind, ()))
     for made in kind.makes:
-        compiler.resource(made)
-    return compiler.reader.named | {plain(column) for column in (*kind.known_by, *kind.needed, *kind.left_out)}
+        source.resource(made)
+    return source.named | {plain(column) for column in (*kind.known_by, *kind.needed, *kind.left_out)}

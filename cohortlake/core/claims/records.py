@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cohortlake.core.claims.declared import Declared
+from cohortlake.core.claims.declared import Claims
 from cohortlake.core.claims.layout import Layout, NoLayoutError, layout_of
 from cohortlake.core.convert import Problem, Record
 from cohortlake.core.readers.delimited import NotATableError, Row, Table, WidthError, read
 
 
-def records(data: bytes, declared: Declared) -> Iterator[Record]:
+def records(data: bytes, declared: Claims) -> Iterator[Record]:
     """The records of a file in the order of their first lines; a payload is the header and the record's lines."""
     try:
         table = read(data)

@@ -2,57 +2,36 @@
 
 from __future__ import annotations
 
-import uuid
-from collections import Counter
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from itertools import compress
 from typing import Any
 
-from cohortlake.core.claims.declared import Codes, Declared
-from cohortlake.core.convert import Options, Problem, UnknownCodes
-from cohortlake.core.hl7v2.run import merged
+from cohortlake.core.claims.declared import Claims, Codes
+from cohortlake.core.convert import Options
+from cohortlake.core.language import run as language
+from cohortlake.core.language.identity import namespace
+from cohortlake.core.language.parts import ALWAYS, CONSTANT, merged
 
 URN = "urn:cohortlake:claims"
-# The namespace of resources' ids. Changing it changes every id.
-IDS = uuid.uuid5(uuid.NAMESPACE_URL, URN)
+IDS = namespace(URN)
 # The tag of what a record only refers to: not the whole of it.
 PASSING = [{"system": URN, "code": "passing", "display": "Told in passing"}]
 
 
-def resource_id(kind: str, parts: list[str]) -> str:
-    """The id of the resource with an identity; the same everywhere and always."""
-    return _id("\x1f".join([kind, *parts]))
-
-
-@lru_cache(maxsize=65536)
-def _id(name: str) -> str:
-    """(Patients, coverages and providers are referred to by many claims.)"""
-    return str(uuid.uuid5(IDS, name))
-
-
-@dataclass(slots=True)
-class Run:
+@dataclass
+class Run(language.Run):
     """The state of one conversion.
 
-    `resources` are the elements of each by type and id, `passing` says which are only referred to; `numbers` are the
-    sequences of what a claim's items point at.
+    `resources` are the elements of each by type and id, `passing` says which are only referred to.
     """
 
-    declared: Declared
+    declared: Claims
     authorities: dict[str, str]
     meta: dict[str, Any] = field(default_factory=dict)
     resources: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     passing: dict[tuple[str, str], bool] = field(default_factory=dict)
-    problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
-    unmapped: Counter[str] = field(default_factory=Counter)
-    codes: UnknownCodes = field(default_factory=UnknownCodes)
-    numbers: dict[tuple[str, ...], int] = field(default_factory=dict)
     references: dict[tuple[int, int, str], str | None] = field(default_factory=dict)
-
-    def warn(self, reason: str, place: str) -> None:
-        """A problem that keeps nothing from landing."""
-        self.problems.setdefault((reason, place), Problem(reason, place, "warning"))
 
     def put(self, kind: str, name: str, values: dict[str, Any], *, is_passing: bool) -> None:
         """Take a resource; one that is there already gains what it lacks. What is told whole is not in passing."""
@@ -75,13 +54,9 @@ class Run:
         return {"resourceType": kind, "id": name, **({"meta": meta} if meta else {}), **values}
 
 
-def new_run(declared: Declared, options: Options) -> Run:
+def new_run(declared: Claims, options: Options) -> Run:
     """The state at the beginning."""
     return Run(declared, dict(options.authorities))
-
-
-# Bits of `Cells.held` that are always set, and what the first two stand for in a template's needs.
-ALWAYS, CONSTANT = 1, 2
 
 
 def bit(place: int) -> int:
@@ -112,6 +87,11 @@ class Scope:
     row: Cells
     rows: list[Cells]
     value: str = ""
+
+    @property
+    def held(self) -> int:
+        """The bits of the row's cells that have a value."""
+        return self.row.held
 
 
 def coded(code: str, argument: str, name: str, known: list[Codes], run: Run) -> tuple[str, str]:

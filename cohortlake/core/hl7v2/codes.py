@@ -58,7 +58,7 @@ def authority(value: Value, scope: Scope) -> str | None:
 
 def target(code: str, table: str, run: Run) -> Target | None:
     """What a code means by a concept map; None, and counted, for one that the map lacks."""
-    code_map = run.declared.tables[table]
+    code_map = run.declared.maps[table]
     found = code_map.codes.get(code)
     if found is None:
         run.codes[table, code] += 1
@@ -73,7 +73,7 @@ def coding(code: str, display: str, system: str, version: str, scope: Scope) -> 
     run, table = scope.run, scope.table
     number = table.partition(".")[0] if table else ""
     uri = system_uri(system, run) if system else V2 + number if number and code else None
-    if table and table in run.declared.tables and code and uri in (V2 + number, None):
+    if table and table in run.declared.maps and code and uri in (V2 + number, None):
         found = target(code, table, run)
         if found is not None:
             made = {"system": found.system, "code": found.code, "display": found.display or display}

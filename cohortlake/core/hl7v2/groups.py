@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cohortlake.core.catalog.hl7v2 import Group
+from cohortlake.core.hl7v2.declared import Group
 from cohortlake.core.readers.hl7v2 import Segment
 
 ROOT = "message"

@@ -6,16 +6,23 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from cohortlake.core.catalog.hl7v2 import Hl7v2, MessageMap, SegmentMap, load_hl7v2
+from cohortlake.core.catalog.source import Location
 from cohortlake.core.convert import Converted, Options, Problem
-from cohortlake.core.hl7v2.datatypes import Datatype, identity
-from cohortlake.core.hl7v2.expressions import Test, condition
+from cohortlake.core.errors import CatalogError
+from cohortlake.core.hl7v2.datatypes import Datatype
+from cohortlake.core.hl7v2.declared import Hl7v2, MessageMap, SegmentMap, load_hl7v2
 from cohortlake.core.hl7v2.groups import Node, group
-from cohortlake.core.hl7v2.makers import Make
-from cohortlake.core.hl7v2.required import complete
-from cohortlake.core.hl7v2.run import Run, Scope, resource_id
-from cohortlake.core.hl7v2.templates import Compiler
+from cohortlake.core.hl7v2.run import IDS, Run, Scope
+from cohortlake.core.hl7v2.source import MessageSource
+from cohortlake.core.language.compiler import Compiler
+from cohortlake.core.language.declared import declaration_error
+from cohortlake.core.language.identity import identity, resource_id
+from cohortlake.core.language.parts import CONSTANT, NOTHING, Bits, Part, Test
+from cohortlake.core.language.required import complete
 from cohortlake.core.readers.hl7v2 import Message, Segment, leaf
+
+ELEMENTS: Location = ("elements",)
+EMPTY = Part(lambda _: NOTHING, CONSTANT)
 
 
 @dataclass
@@ -28,8 +35,8 @@ class CompiledMap:
 
     declared: SegmentMap
     when: Test | None
-    keys: list[list[Make]]
-    template: Make
+    keys: list[list[Part | None]]
+    template: Part
     fields: dict[str, frozenset[int]]
     own: frozenset[str]
 
@@ -49,35 +56,40 @@ class Mapper:
 
     declared: Hl7v2
     maps: dict[str, CompiledMap] = field(default_factory=dict)
+    bits: Bits = field(default_factory=Bits)
 
     def __post_init__(self) -> None:
         datatypes = {name: Datatype(datatype) for name, datatype in self.declared.datatypes.items()}
         for name, datatype in datatypes.items():
-            compiler = Compiler(self.declared, f"datatypes/{name}.yaml", datatypes)
+            compiler = self._compiler(datatype.declared.fhir, f"datatypes/{name}.yaml", datatypes)
             datatype.template = _template(compiler, datatype.declared.elements, datatype.declared.fhir)
             datatype.keys = _keys(compiler, datatype.declared.key or [])
             if datatype.declared.display is not None:
-                datatype.display = compiler.element(datatype.declared.display, "string", "display")
-        for name, declared in self.declared.segments.items():
+                datatype.display = compiler.element(datatype.declared.display, "string", ("display",))
+        for name, declared in self.declared.resources.items():
             self.maps[name] = self._compile(declared, datatypes)
 
     def _compile(self, declared: SegmentMap, datatypes: dict[str, Datatype]) -> CompiledMap:
-        compiler = Compiler(self.declared, f"segments/{declared.name}.yaml", datatypes)
-        when = None
-        if declared.when:
-            try:
-                when, read = condition(declared.when)
-            except ValueError as error:
-                raise compiler.fail("when", str(error)) from error
-            compiler.fields |= read
+        compiler = self._compiler(declared.name, f"resources/{declared.name}.yaml", datatypes)
+        source = compiler.source
+        when = compiler.test(declared.when, ("when",)) if declared.when else None
         keys = _keys(compiler, declared.key)
-        template = compiler.object(declared.elements, declared.resource, declared.name)
+        template = compiler.object(declared.elements, declared.resource, ELEMENTS) or EMPTY
         left_out = {(name, int(number)) for place in declared.left_out for name, number in [place.split("-")]}
         fields: dict[str, set[int]] = {}
-        for name, position in compiler.fields | left_out:
+        for name, position in source.fields | left_out:
             fields.setdefault(name, set()).add(position)
         by_segment = {name: frozenset(positions) for name, positions in fields.items()}
-        return CompiledMap(declared, when, keys, template, by_segment, frozenset(compiler.own))
+        return CompiledMap(declared, when, keys, template, by_segment, frozenset(source.own))
+
+    def _compiler(self, name: str, file: str, datatypes: dict[str, Datatype]) -> Compiler[MessageSource]:
+        path = self.declared.folder / file
+
+        def fail(at: Location, reason: str) -> CatalogError:
+            place = ".".join((name, *map(str, at[1:]))) if at[:1] == ELEMENTS else at[0]
+            return declaration_error(path, at, f"{place}: {reason}")
+
+        return Compiler(name, MessageSource(datatypes, self.bits), self.declared.maps, fail)
 
     def to_fhir(self, message: Message, options: Options) -> Converted:
         """The resources of a message, problems and counts of what is not mapped."""
@@ -88,7 +100,8 @@ class Mapper:
         trigger = found.triggers.get(event)
         makes = trigger.makes if trigger and trigger.makes is not None else found.makes
         passing = trigger.refers_to if trigger and trigger.refers_to is not None else found.refers_to
-        run = Run(self.declared, message, options, _variables(found, event))
+        held = self.bits.of({segment.name for segment in message.segments})
+        run = Run(self.declared, message, options, _variables(found, event), held)
         if trigger is None:
             run.warn("no map for this event: taken as the message type alone says", f"MSH-9: {code}^{event}")
         root = group(message.segments, self.declared.groups)
@@ -117,14 +130,14 @@ def _variables(found: MessageMap, event: str) -> dict[str, str]:
     return {**found.set, **(trigger.set if trigger else {})}
 
 
-def _template(compiler: Compiler, template: dict[str, Any], kind: str) -> Make:
+def _template(compiler: Compiler[MessageSource], template: dict[str, Any], kind: str) -> Part | None:
     if any(name.startswith("$") for name in template):
-        return compiler.element(template, kind, kind)
-    return compiler.object(template, kind, kind)
+        return compiler.element(template, kind, ELEMENTS)
+    return compiler.object(template, kind, ELEMENTS)
 
 
-def _keys(compiler: Compiler, keys: list[list[Any]]) -> list[list[Make]]:
-    return [[compiler.element(part, "string", "key") for part in key] for key in keys]
+def _keys(compiler: Compiler[MessageSource], keys: list[list[Any]]) -> list[list[Part | None]]:
+    return [[compiler.element(part, "string", ("key",)) for part in key] for key in keys]
 
 
 Placed = tuple[CompiledMap, Scope, str]
@@ -147,11 +160,11 @@ def _identify(run: Run, root: Node, maps: list[CompiledMap]) -> list[Placed]:
                     run.warn(f"no {declared.resource} is made: it has nothing to be known by", place)
                     run.unmapped[f"{segment.name} (not identified)"] += 1
                     continue
-                reference = f"{declared.resource}/{resource_id(declared.resource, parts)}"
+                reference = f"{declared.resource}/{resource_id(IDS, declared.resource, parts)}"
                 seen[reference] = seen.get(reference, 0) + 1
                 if declared.is_repeatable and seen[reference] > 1:
                     parts = [*parts, f"repeat {seen[reference]}"]
-                    reference = f"{declared.resource}/{resource_id(declared.resource, parts)}"
+                    reference = f"{declared.resource}/{resource_id(IDS, declared.resource, parts)}"
                 node.make(declared.name, reference, segment)
                 placed.append((compiled, scope, reference))
     return placed
@@ -160,7 +173,7 @@ def _identify(run: Run, root: Node, maps: list[CompiledMap]) -> list[Placed]:
 def _make(run: Run, compiled: CompiledMap, scope: Scope, reference: str, meta: dict[str, Any]) -> None:
     kind, _, name = reference.partition("/")
     with run.codes.within((kind, name)):
-        values, _ = compiled.template(scope)
+        values, _ = compiled.template.make(scope)
     resource = {"resourceType": kind, "id": name, "meta": meta, **(values[0] if values else {})}
     segment = scope.segment
     place = f"{segment.name}[{segment.number}]" if segment else ""

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import uuid
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-from cohortlake.core.catalog.hl7v2 import Hl7v2
-from cohortlake.core.convert import Options, Problem, UnknownCodes
+from cohortlake.core.convert import Options
+from cohortlake.core.hl7v2.declared import Hl7v2
 from cohortlake.core.hl7v2.groups import Node
 from cohortlake.core.hl7v2.primitives import Clock, convert
+from cohortlake.core.language import run as language
+from cohortlake.core.language.identity import namespace
+from cohortlake.core.language.parts import merged
 from cohortlake.core.readers.hl7v2 import Message, Segment, Value
 
 URN = "urn:cohortlake:hl7v2"
-# The namespace of resources' ids. Changing it changes every id.
-IDS = uuid.uuid5(uuid.NAMESPACE_URL, URN)
-
-
-def resource_id(resource_type: str, parts: list[str]) -> str:
-    """The id of the resource with an identity; the same everywhere and always."""
-    return str(uuid.uuid5(IDS, "\x1f".join([resource_type, *parts])))
+IDS = namespace(URN)
 
 
 @dataclass
-class Run:
-    """The state of one conversion. `variables` are what templates name as `@name`."""
+class Run(language.Run):
+    """The state of one conversion. `variables` are what templates name as `@name`; `held` has the segments' bits."""
 
     declared: Hl7v2
     message: Message
     options: Options
     variables: dict[str, str]
+    held: int
     resources: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
-    unmapped: Counter[str] = field(default_factory=Counter)
-    codes: UnknownCodes = field(default_factory=UnknownCodes)
 
     @cached_property
     def clock(self) -> Clock:
@@ -65,25 +58,11 @@ class Run:
         """`meta` of what a message only refers to (the patient of a result, its doctor): not the whole of it."""
         return {**self.meta, "tag": [{"system": URN, "code": "passing", "display": "Told in passing"}]}
 
-    def warn(self, reason: str, place: str) -> None:
-        self.problems.setdefault((reason, place), Problem(reason, place, "warning"))
-
     def put(self, resource: dict[str, Any]) -> None:
         """Take a resource; one that is there already gains what it lacks."""
         key = resource["resourceType"], resource["id"]
         known = self.resources.get(key)
         self.resources[key] = resource if known is None else merged(known, resource)
-
-
-def merged(known: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """One resource told twice: what was told first stands, lists are joined."""
-    result = dict(known)
-    for name, value in more.items():
-        if name not in result:
-            result[name] = value
-        elif isinstance(value, list):
-            result[name] = [*result[name], *(item for item in value if item not in result[name])]
-    return result
 
 
 @dataclass(frozen=True)
@@ -96,6 +75,11 @@ class Scope:
     value: Value | None = None
     table: str | None = None
     place: str = ""
+
+    @property
+    def held(self) -> int:
+        """The bits of the segments of the whole message."""
+        return self.run.held
 
     def segments(self, name: str) -> list[Segment]:
         """The segments of a name, of the nearest group that has any."""

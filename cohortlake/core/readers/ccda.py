@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from xml.parsers import expat
 
 from cohortlake.core.convert import Problem, Record
@@ -34,7 +34,7 @@ class NotADocumentError(ValueError):
 class Node:
     """An element. Names of CDA are bare, those of its US extension begin with `sdtc:`, others hold `{namespace}`."""
 
-    __slots__ = ("attributes", "children", "line", "name", "parent")
+    __slots__ = ("_named", "attributes", "children", "line", "name", "parent")
 
     def __init__(self, name: str, attributes: dict[str, str], parent: Node | None, line: int) -> None:
         self.name = name
@@ -42,22 +42,36 @@ class Node:
         self.parent = parent
         self.line = line
         self.children: list[Node | str] = []
+        self._named: dict[str, list[Node]] | None = None
 
-    def elements(self, name: str) -> list[Node]:
+    @property
+    def named(self) -> Mapping[str, Sequence[Node]]:
+        """The children by name, in order; gathered once, when the tree is whole."""
+        named = self._named
+        if named is None:
+            named = self._named = {}
+            for child in self.children:
+                if isinstance(child, Node):
+                    named.setdefault(child.name, []).append(child)
+        return named
+
+    def elements(self, name: str) -> Sequence[Node]:
         """The children of a name, in order."""
-        return [child for child in self.children if isinstance(child, Node) and child.name == name]
+        return self.named.get(name, ())
 
     def first(self, name: str) -> Node | None:
         """The first child of a name."""
-        return next((child for child in self.children if isinstance(child, Node) and child.name == name), None)
+        found = self.named.get(name)
+        return found[0] if found else None
 
-    def within(self) -> Iterator[Node]:
-        """This element and all in it, in the document's order."""
-        found = [self]
-        while found:
-            node = found.pop()
+    def within(self, but: str = "") -> Iterator[Node]:
+        """This element and all in it, in the document's order; what is in elements named `but` is passed over."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
             yield node
-            found.extend(child for child in reversed(node.children) if isinstance(child, Node))
+            if node.children and node.name != but:
+                waiting += [child for child in reversed(node.children) if type(child) is Node]
 
     def text(self) -> str:
         """All text in the element, as it was written."""
@@ -108,15 +122,14 @@ def _member(members: zipfile.ZipFile, member: zipfile.ZipInfo) -> Record:
     return Record(offset, payload, _limit(len(payload)))
 
 
-def _name(name: str) -> str:
-    namespace, _, local = name.rpartition(" ")
-    if namespace in (CDA, ""):
-        return local
-    if namespace == SDTC:
-        return f"sdtc:{local}"
-    if namespace == XSI:
-        return f"xsi:{local}"
-    return f"{{{namespace}}}{local}"
+class _Names(dict[str, str]):
+    """Names as `Node` has them, by the names that the parser gives: namespace, blank, name."""
+
+    def __missing__(self, name: str) -> str:
+        namespace, _, local = name.rpartition(" ")
+        prefix = {CDA: "", "": "", SDTC: "sdtc:", XSI: "xsi:"}.get(namespace, f"{{{namespace}}}")
+        self[name] = made = prefix + local
+        return made
 
 
 class _Builder:
@@ -127,20 +140,16 @@ class _Builder:
         self.open: list[Node] = []
         self.parser = expat.ParserCreate(namespace_separator=" ")
         self.parser.buffer_text = True
-        self.parser.ordered_attributes = True
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.data
         self.parser.StartDoctypeDeclHandler = self.doctype
         self.parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
-        self.names: dict[str, str] = {}
+        self.names = _Names()
 
-    def start(self, name: str, pairs: list[str]) -> None:
+    def start(self, name: str, given: dict[str, str]) -> None:
         names = self.names
-        for full in (name, *pairs[::2]):
-            if full not in names:
-                names[full] = _name(full)
-        attributes = {names[pairs[i]]: pairs[i + 1] for i in range(0, len(pairs), 2)}
+        attributes = {names[full]: value for full, value in given.items()} if given else given
         if "xsi:type" in attributes:
             attributes["xsi:type"] = attributes["xsi:type"].rpartition(":")[2]
         parent = self.open[-1] if self.open else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import yaml
 
 from cohortlake.core.catalog import Catalog
+from cohortlake.core.language.declared import FORMATS
 
-FORMATS = Path(__file__).parents[3] / "catalog/formats"
 UNITS = "http://unitsofmeasure.org"
 
 
@@ -31,8 +30,6 @@ def _system(catalog: Catalog, silo: str, name: str) -> str | None:
     if concept_map is not None:
         sources = sorted({group.source for group in concept_map.groups})
         return sources[0] if len(sources) == 1 else None
-    for path in sorted((FORMATS / catalog.silos[silo].format).rglob("*.yaml")):
-        if path.stem == name:
-            source = yaml.safe_load(path.read_text(encoding="utf-8")).get("source")
-            return str(source) if isinstance(source, str) else None
-    return None
+    path = FORMATS / catalog.silos[silo].format / f"maps/{name}.yaml"
+    source = yaml.safe_load(path.read_text(encoding="utf-8")).get("source") if path.exists() else None
+    return source if isinstance(source, str) else None

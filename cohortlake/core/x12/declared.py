@@ -1,27 +1,28 @@
 """How X12 is read and becomes FHIR, as `catalog/formats/x12` declares it; docs/x12.md tells it by example.
 
 `sets/837P.yaml` is a guide's loops and what is made of them, `segments.yaml` what each segment must hold,
-`maps/Claim.yaml` a resource as a template, `codes/` are concept maps. Source: the ASC X12N implementation guides (TR3)
+`resources/Claim.yaml` a resource as a template, `maps/` are concept maps.
+
+Source: the ASC X12N implementation guides (TR3)
 005010X222, 005010X223 and 005010X221.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
-from cohortlake.core.catalog.mapping import CodeMap
-from cohortlake.core.catalog.source import Declaration, Location, line_of, load, read_yaml
+from cohortlake.core.catalog.source import Declaration, load
 from cohortlake.core.errors import CatalogError
-from cohortlake.core.fhir.definitions import resource_types
+from cohortlake.core.language import declared as language
 from cohortlake.core.readers.x12_text import Segment
 
-FOLDER = Path(__file__).parent.parent.parent.parent / "catalog/formats/x12"
+FOLDER = language.FORMATS / "x12"
 Usage = Literal["required", "expected", "optional"]
 ITEM = re.compile(
     r"(?P<name>[A-Z0-9_.]+)(?:\[(?:(?P<at>\d+)=)?(?P<codes>[^\]]+)\])?(?: (?P<usage>required|expected))?"
@@ -87,7 +88,7 @@ class SetFile(Declaration):
     loops: dict[str, list[str]] = {}
 
 
-class MapFile(Declaration):
+class LoopMap(language.ResourceMap):
     """A resource made of each loop of `loops` (or of each of its segments `of` a kind) where `when` holds.
 
     `key` are alternatives; the first whose first part has a value is the resource's identity, from which its id is
@@ -96,15 +97,11 @@ class MapFile(Declaration):
     which the condition `gives_way` holds makes room for the others.
     """
 
-    name: str
-    resource: str
     loops: list[str]
-    when: str | None = None
     key: Annotated[list[list[Any]], Field(min_length=1)]
     is_repeatable: bool = False
     whose: str | None = None
     gives_way: str | None = None
-    elements: dict[str, Any]
 
 
 class Segments(Declaration):
@@ -130,22 +127,11 @@ class Guide:
 
 
 @dataclass(frozen=True)
-class X12:
-    """The declarations by name; `lines` are the lines of each map's file, for errors."""
+class X12(language.Declared[LoopMap, language.Shared]):
+    """The declarations by name."""
 
-    folder: Path
     guides: dict[str, Guide]
-    maps: dict[str, MapFile]
-    codes: dict[str, CodeMap]
     left_out: dict[str, str]
-    lines: dict[str, tuple[Path, dict[Location, int]]] = field(default_factory=dict)
-
-    def fail(self, name: str, at: Location, reason: str) -> CatalogError:
-        """The error of a place in a map's file, with its line."""
-        path, lines = self.lines[name]
-        return CatalogError(
-            f"{path}:{line_of(lines, at)}: {reason}", "Mend the declaration; docs/x12.md tells the format."
-        )
 
 
 def _needs(text: str) -> tuple[Need, ...]:
@@ -206,21 +192,12 @@ def _places(loop: Loop, loops: dict[str, Loop]) -> dict[str, list[Place]]:
 @cache
 def load_x12(folder: Path = FOLDER) -> X12:
     """Read the declarations. Raises CatalogError naming file, line and what is expected."""
+    declared = language.read_declared(folder, LoopMap, language.Shared)
     segments = load(folder / "segments.yaml", Segments)
     needs = {name: _needs(text) for name, text in segments.needs.items()}
     guides = {}
-    for path in sorted(folder.glob("sets/*.yaml")):
-        guides[path.stem] = _guide(load(path, SetFile, name=path.stem), path, needs)
-    paths = sorted(folder.glob("maps/*.yaml"))
-    maps = {path.stem: load(path, MapFile, name=path.stem) for path in paths}
-    codes = {path.stem: load(path, CodeMap, name=path.stem) for path in sorted(folder.glob("codes/*.yaml"))}
-    lines = {path.stem: (path, read_yaml(path)[1]) for path in paths}
-    declared = X12(folder, guides, maps, codes, segments.left_out, lines)
-    for name, made in maps.items():
-        if made.resource not in resource_types():
-            raise declared.fail(name, ("resource",), f"{made.resource!r} is not an R4 resource type")
-    for name, guide in guides.items():
-        for made_name in (*guide.declared.makes, *guide.declared.refers_to):
-            if made_name not in maps:
-                raise CatalogError(f"{folder}/sets/{name}.yaml:1: there is no maps/{made_name}.yaml")
-    return declared
+    for name, given in language.read_all(folder / "sets", SetFile).items():
+        path = folder / f"sets/{name}.yaml"
+        declared.check_made((*given.makes, *given.refers_to), path)
+        guides[name] = _guide(given, path, needs)
+    return X12(**vars(declared), guides=guides, left_out=segments.left_out)

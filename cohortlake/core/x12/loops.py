@@ -13,15 +13,12 @@ from functools import cached_property
 from typing import Literal
 
 from cohortlake.core.convert import Problem
+from cohortlake.core.language.parts import Bits
 from cohortlake.core.readers.x12_text import NAME, Segment
 from cohortlake.core.x12.declared import Guide, Item, Loop
 
 # What may follow a head that no loop has: it is told once, by its head.
 FOLLOWERS = frozenset(("N2", "N3", "N4", "REF", "PER", "PRV", "DMG"))
-
-# What every loop has, of the names that a template may need: for what needs none, and for constants.
-ALWAYS, CONSTANT = frozenset(("*",)), frozenset(("",))
-ANYWHERE = ALWAYS | CONSTANT
 
 
 @dataclass(eq=False)
@@ -33,6 +30,7 @@ class Node:
     segments: list[Segment] = field(default_factory=list)
     children: list[Node] = field(default_factory=list)
     made: dict[str, list[str]] = field(default_factory=dict)
+    _held: int = 0
 
     def within(self) -> Iterator[Node]:
         """This loop and all in it, in the set's order."""
@@ -51,10 +49,11 @@ class Node:
         """The segments of a name, once all are there."""
         return self._named.get(name, [])
 
-    @cached_property
-    def names(self) -> frozenset[str]:
+    def held(self, bits: Bits) -> int:
         """What a template may find from here, once all is there: segments of the loop, loops around it and in those."""
-        return frozenset((*ANYWHERE, *self._named, *self._reach))
+        if not self._held:
+            self._held = bits.of((*self._named, *self._reach))
+        return self._held
 
     @cached_property
     def _reach(self) -> frozenset[str]:

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from cohortlake.core.convert import Converted, Options, Problem
-from cohortlake.core.hl7v2.required import complete
+from cohortlake.core.language.compiler import Compiler
+from cohortlake.core.language.identity import identity, resource_id
+from cohortlake.core.language.parts import CONSTANT, NOTHING, Bits, Part, Test
+from cohortlake.core.language.required import complete
 from cohortlake.core.readers.x12 import TransactionSet
 from cohortlake.core.x12 import checks
 from cohortlake.core.x12.coverage import unmapped
-from cohortlake.core.x12.declared import X12, Guide, MapFile, load_x12
+from cohortlake.core.x12.declared import X12, Guide, LoopMap, load_x12
 from cohortlake.core.x12.loops import Node, structure
-from cohortlake.core.x12.makers import Make, identity, settled
-from cohortlake.core.x12.run import Run, Scope, created, resource_id
-from cohortlake.core.x12.sources import Test
-from cohortlake.core.x12.templates import Compiler
+from cohortlake.core.x12.positions import settled
+from cohortlake.core.x12.run import IDS, Run, Scope, created
+from cohortlake.core.x12.source import SetSource
 
 # As many faults of one set are told one by one; how many more there are is told too.
 MAX_FAULTS = 100
+EMPTY = Part(lambda _: NOTHING, CONSTANT)
 
 
 @dataclass
 class CompiledMap:
     """A map that is ready to run."""
 
-    declared: MapFile
+    declared: LoopMap
     when: Test | None
     gives_way: Test | None
-    whose: Make | None
-    keys: list[list[Make]]
-    template: Make
+    whose: Part | None
+    keys: list[list[Part | None]]
+    template: Part
 
 
 @dataclass(eq=False)
@@ -50,7 +53,7 @@ class Placed:
 
     def said(self) -> str:
         """What its loop says and of whom, without the counters of its lines."""
-        whose = self.compiled.whose(self.scope)[0] if self.compiled.whose else []
+        whose = self.compiled.whose.make(self.scope)[0] if self.compiled.whose else []
         segments = (segment for node in self.scope.node.within() for segment in node.segments)
         return "\n".join([str(whose), *("*".join(s.elements) for s in segments if s.name != "LX")])
 
@@ -61,18 +64,17 @@ class Mapper:
 
     declared: X12
     maps: dict[str, CompiledMap] = field(default_factory=dict)
+    bits: Bits = field(default_factory=Bits)
 
     def __post_init__(self) -> None:
-        for name, declared in self.declared.maps.items():
-            compiler = Compiler(self.declared, name)
-            keys = [
-                [compiler.element(part, "string", ("key", i)).make for part in key]
-                for i, key in enumerate(declared.key)
-            ]
+        for name, declared in self.declared.resources.items():
+            source = SetSource(self.declared.resources, self.bits)
+            compiler = Compiler(name, source, self.declared.maps, partial(self.declared.fail, name))
+            keys = [[compiler.element(part, "string", ("key",)) for part in key] for key in declared.key]
             when = compiler.test(declared.when, ("when",)) if declared.when else None
             gives_way = compiler.test(declared.gives_way, ("gives_way",)) if declared.gives_way else None
-            whose = compiler.element(declared.whose, "Reference", ("whose",)).make if declared.whose else None
-            template = compiler.object(declared.elements, declared.resource, ("elements",)).make
+            whose = compiler.element(declared.whose, "Reference", ("whose",)) if declared.whose else None
+            template = compiler.object(declared.elements, declared.resource, ("elements",)) or EMPTY
             self.maps[name] = CompiledMap(declared, when, gives_way, whose, keys, template)
 
     def to_fhir(self, found: TransactionSet, options: Options) -> Converted:
@@ -93,11 +95,11 @@ class Mapper:
         problems += _limited([*faults, *checks.hierarchy(root), *checks.pointers(root), *checks.balances(root)])
         if any(problem.severity == "error" for problem in problems):
             return Converted(problems=problems)
-        run = Run(self.declared, found, options, _variables(found, guide))
+        run = Run(self.declared, found, options, self.bits, _variables(found, guide))
         resources = self._make(run, root, guide)
         if run.clock.assumed:
             run.warn(f"times without a zone are taken as {options.zone}", "BHT-05")
-        missed = unmapped(run, root, {**self.declared.left_out, **guide.declared.left_out})
+        missed = run.unmapped + unmapped(run, root, {**self.declared.left_out, **guide.declared.left_out})
         return Converted(resources, [*problems, *run.problems.values()], missed, run.codes)
 
     def _guide(self, found: TransactionSet) -> Guide | Problem:
@@ -117,7 +119,7 @@ class Mapper:
         for placed in _identify(run, root, [self.maps[name] for name in guide.declared.makes]):
             is_passing = placed.compiled.declared.name in guide.declared.refers_to
             with run.codes.within((placed.kind, placed.name)):
-                values, _ = placed.compiled.template(placed.scope)
+                values, _ = placed.compiled.template.make(placed.scope)
             meta = run.passing if is_passing else run.meta
             made = {"resourceType": placed.kind, "id": placed.name, "meta": meta, **(values[0] if values else {})}
             if run.has_positions:
@@ -178,7 +180,7 @@ def _identify(run: Run, root: Node, maps: list[CompiledMap]) -> list[Placed]:
             if parts is None:
                 run.warn(f"no {kind} is made: it has nothing to be known by", scope.place)
                 continue
-            placed.append(Placed(compiled, scope, kind, resource_id(kind, parts)))
+            placed.append(Placed(compiled, scope, kind, resource_id(IDS, kind, parts)))
     for one in placed:
         if not one.compiled.declared.is_repeatable:
             one.note()
@@ -223,7 +225,7 @@ def _numbered(run: Run, group: list[Placed]) -> set[int]:
             continue
         if seen:
             run.warn(f"two {one.kind} carry one number: they are kept apart by their order", one.scope.place)
-            one.name = resource_id(one.kind, [one.name, f"repeat {len(seen) + 1}"])
+            one.name = resource_id(IDS, one.kind, [one.name, f"repeat {len(seen) + 1}"])
         seen[said] = one.name
     return dropped
 

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
-from cohortlake.core.convert import Options, Problem, UnknownCodes
+from cohortlake.core.convert import Options
 from cohortlake.core.hl7v2.primitives import Clock, convert
+from cohortlake.core.language import run as language
+from cohortlake.core.language.identity import namespace
+from cohortlake.core.language.parts import Bits
 from cohortlake.core.readers.x12 import TransactionSet
 from cohortlake.core.readers.x12_text import Segment
 from cohortlake.core.x12.declared import X12
 from cohortlake.core.x12.loops import Node
 
 URN = "urn:cohortlake:x12"
-# The namespace of resources' ids. Changing it changes every id.
-IDS = uuid.uuid5(uuid.NAMESPACE_URL, URN)
+IDS = namespace(URN)
 # What an interchange that is marked as a test (ISA-15) is labelled with.
 TEST = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST", "display": "test health data"}
 # A composite, or a run of elements: its parts, each as its components.
 Value = tuple[tuple[str, ...], ...]
-
-
-def resource_id(resource_type: str, parts: list[str]) -> str:
-    """The id of the resource with an identity; the same everywhere and always."""
-    return str(uuid.uuid5(IDS, "\x1f".join([resource_type, *parts])))
 
 
 def created(found: TransactionSet) -> str:
@@ -50,7 +46,7 @@ class Position:
 
 
 @dataclass
-class Run:
+class Run(language.Run):
     """The state of one conversion. `variables` are what templates name as `@name`.
 
     `taken` are the elements that maps read, as (segment, element, component); component 0 is the whole element.
@@ -60,9 +56,8 @@ class Run:
     declared: X12
     found: TransactionSet
     options: Options
+    bits: Bits
     variables: dict[str, str]
-    problems: dict[tuple[str, str], Problem] = field(default_factory=dict)
-    codes: UnknownCodes = field(default_factory=UnknownCodes)
     taken: set[tuple[int, int, int]] = field(default_factory=set)
     passed: set[Node] = field(default_factory=set)
     has_positions: bool = False
@@ -88,10 +83,6 @@ class Run:
     def passing(self) -> dict[str, Any]:
         """`meta` of what a set only refers to (a provider of a claim): not the whole of it."""
         return {**self.meta, "tag": [{"system": URN, "code": "passing", "display": "Told in passing"}]}
-
-    def warn(self, reason: str, place: str) -> None:
-        """A problem that keeps nothing from landing."""
-        self.problems.setdefault((reason, place), Problem(reason, place, "warning"))
 
     def pass_over(self, node: Node, reason: str, place: str) -> None:
         """Warn of a loop that is not mapped as another tells what it says: it is not counted as unmapped."""
@@ -121,6 +112,11 @@ class Scope:
     value: Value | None = None
     element: int = 0
     is_run: bool = False
+
+    @property
+    def held(self) -> int:
+        """The bits of what the loop has."""
+        return self.node.held(self.run.bits)
 
     def nodes(self, loops: frozenset[str]) -> list[Node]:
         """The loops of these names: the nearest around, or those directly in it."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from cohortlake.core.catalog.mapping import Target
 from cohortlake.core.hl7v2.primitives import convert
 from cohortlake.core.x12.run import Run
 
@@ -90,24 +89,3 @@ def money(text: str, run: Run) -> dict[str, Any] | None:
     """An amount with its digits; None for what is no number."""
     value = convert(text, "decimal", run.clock)
     return {"value": value, "currency": run.variables.get("currency", "USD")} if isinstance(value, Decimal) else None
-
-
-def target(code: str, name: str, run: Run) -> Target | None:
-    """What a code means by a concept map; None, and counted, for one that the map lacks."""
-    codes = run.declared.codes[name]
-    found = codes.codes.get(code)
-    if found is None:
-        run.codes[name, code] += 1
-        return codes.unmapped
-    return found if found.system or not codes.target else found.model_copy(update={"system": codes.target})
-
-
-def coded(code: str, name: str, run: Run, is_strict: bool = False) -> dict[str, Any] | None:
-    """A code as a Coding; one that its map lacks stays as it came, under the map's source, or (strictly) is none."""
-    found = target(code, name, run)
-    if found is None and is_strict:
-        return None
-    if found is None:
-        return {"system": run.declared.codes[name].source, "code": code}
-    made = {"system": found.system, "code": found.code, "display": found.display}
-    return {part: value for part, value in made.items() if value}
