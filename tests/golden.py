@@ -19,6 +19,8 @@ from cohortlake.core.convert import Options, dumps, format_named
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("COHORTLAKE_DATA", ROOT.parent / "shared/data"))
 FILE = Path(__file__).parent / "golden.json"
+# (Whole paths: by these a proof's record knows that it depends on the files.)
+X12 = ["tests/integration/x12/835.edi", "tests/integration/x12/837i.edi", "tests/integration/x12/837p.edi"]
 # Format and files of each corpus; files of the project first.
 CORPORA: dict[str, tuple[str, list[str]]] = {
     "hl7v2 of site_b": ("hl7v2", ["site_b_hl7v2_feed/*.hl7"]),
@@ -30,7 +32,7 @@ CORPORA: dict[str, tuple[str, list[str]]] = {
     "rif of payer_d": ("rif", ["payer_d_bfd_rif/*.csv.gz", "payer_d_bfd_rif/*.tsv.gz"]),
     "rif of CMS": ("rif", ["claims_rif_cms_bfd/rif-synthea/*.csv"]),
     "x12 samples": ("x12", ["x12_imsweb/**/*.txt", "x12_imsweb/**/*.edi"]),
-    "x12 examples": ("x12", ["tests/integration/x12/*.edi"]),
+    "x12 examples": ("x12", X12),
 }
 SILOS = ("site_a_fhir_r4", "site_b_csv", "site_b_hl7v2", "site_c_ccda", "site_c_cpcds", "payer_d_rif")
 Golden = dict[str, Any]
