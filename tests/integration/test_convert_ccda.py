@@ -14,6 +14,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pyarrow as pa
 import pytest
@@ -149,11 +150,35 @@ def test_what_hospital_c_says_is_what_it_becomes():
     # Scores that stand in two sections under one id are one observation.
     twice = told["2"] + told["26"] + told["27"] + told["69"] + told["78"] - by_type["Observation"]
     assert 0 < twice <= told["69"]
-    assert all(not made.unmapped for _, _, made in hospital())
+    # A reaction has one severity: what its allergy says besides is not mapped, and counted; nothing else is left.
+    left = sum((made.unmapped for _, _, made in hospital()), Counter())
+    others = sum(severities_beside_the_first(record.payload) for _, record, _ in hospital())
+    assert left == {"AllergyIntolerance.reaction.severity: further repetitions": others}
+    assert others == 98
     # An encounter's class follows from its type, and six types say none: 161 encounters.
     unknown = sum((made.codes for _, _, made in hospital()), Counter())
     assert {name for name, _ in unknown} == {"snomed_class"}
     assert (len(unknown), unknown.total()) == (6, 161)
+
+
+def severities_beside_the_first(document: bytes) -> int:
+    """Of each reaction, the severities that differ from its first: its own, or (it has none) those of its allergy."""
+    root = ElementTree.fromstring(document)  # noqa: S314
+    around = {child: parent for parent in root.iter() for child in parent}
+
+    def severities(observation: ElementTree.Element) -> list[str | None]:
+        inner = observation.findall("{*}entryRelationship/{*}observation")
+        return [
+            one.get("code")
+            for o in inner
+            if o.find("{*}code[@code='SEV']") is not None
+            for one in o.findall("{*}value")
+        ]
+
+    reactions = [o for o in root.iter("{urn:hl7-org:v3}observation")
+                 if o.find("{*}templateId[@root='2.16.840.1.113883.10.20.22.4.9']") is not None]  # fmt: skip
+    told = (severities(reaction) or severities(around[around[reaction]]) for reaction in reactions)
+    return sum(code != codes[0] for codes in told for code in codes[1:])
 
 
 @pytest.mark.acceptance
